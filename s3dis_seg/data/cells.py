@@ -1,0 +1,123 @@
+"""Points in order of 0.5 m cells, so that a window of a room reads only its cells; thinning and heights by cell.
+
+Letters: P points, M points left after thinning, K occupied cells.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CELL = 0.5  # metres
+HEIGHT_BIN = 0.01  # metres: resolution of a height profile
+_FINEST_GRID = 0.002  # metres: 250 voxels along a cell, the most that eight bits of a voxel key hold
+
+
+@dataclass(frozen=True)
+class CellTable:
+    """Which points lie in which cell, for points sorted by cell. Only occupied cells have an entry.
+
+    indices: (K, 2) int64, cell number along x and y from the origin, ascending (x first).
+    starts: (K + 1,) int64, the points of cell i are starts[i]:starts[i + 1].
+    """
+
+    indices: np.ndarray
+    starts: np.ndarray
+
+    def runs(self, low, high):
+        """Cells that touch the window from `low` to `high` (x, y in metres). -> list of (first, last) cell slices.
+
+        Cells of one slice are neighbours in the file, so that `starts[first]:starts[last]` is one read.
+        """
+        (x0, y0), (x1, y1) = np.floor(np.asarray(low) / CELL), np.floor(np.asarray(high) / CELL)
+        columns = self.indices[:, 0]
+        rows = np.arange(*np.searchsorted(columns, (x0, x1 + 1)))
+        if len(rows) == 0:
+            return []
+        rows = rows[(self.indices[rows, 1] >= y0) & (self.indices[rows, 1] <= y1)]
+        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+        return [(int(run[0]), int(run[-1]) + 1) for run in np.split(rows, breaks) if len(run)]
+
+
+def sort_by_cell(xyz):
+    """Stable order of points by cell. (P, 3) metres from the origin, none negative -> order (P,) int64, CellTable."""
+    cells = np.floor(xyz[:, :2] / CELL).astype(np.int64)
+    keys = (cells[:, 0] << 32) | cells[:, 1]
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    firsts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.zeros(0, np.int64)
+    occupied = keys[firsts]
+    table = CellTable(np.stack([occupied >> 32, occupied & 0xFFFFFFFF], axis=1), np.r_[firsts, len(keys)])
+    return order, table
+
+
+def thin(xyz, cells, grid):
+    """Keep the first point of every voxel of side `grid` metres; voxels start anew in every cell.
+
+    Because no voxel crosses a border between cells, thinning a few cells gives the same points as thinning the room.
+    xyz: (P, 3) sorted by cell, as `cells` says. -> kept (M,) int64 ascending by cell, owner (P,) int32: the
+    place in `kept` of the point that stands for each point.
+    """
+    if grid < _FINEST_GRID:
+        raise ValueError(f"a grid of {grid} m is finer than {_FINEST_GRID} m; take 0 to keep every point")
+    rank = np.repeat(np.arange(len(cells.indices)), np.diff(cells.starts))
+    keys = rank << 16
+    for axis in (0, 1):
+        inside = xyz[:, axis] - (cells.indices[rank, axis] * CELL)
+        keys |= np.clip(inside / grid, 0, 255).astype(np.int64) << (8 * (1 - axis))
+    keys = (keys << 20) | np.clip(xyz[:, 2] / grid, 0, 2**20 - 1).astype(np.int64)
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    first = np.r_[True, keys[1:] != keys[:-1]] if len(keys) else np.zeros(0, bool)
+    owner = np.empty(len(keys), np.int32)
+    owner[order] = np.cumsum(first, dtype=np.int32) - 1
+    return order[first], owner
+
+
+def cells_after_thinning(cells, kept):
+    """The table of the points that `thin` kept: the same cells with fewer points. -> CellTable."""
+    return CellTable(cells.indices, np.searchsorted(kept_ranks(cells, kept), np.arange(len(cells.indices) + 1)))
+
+
+def kept_ranks(cells, kept):
+    """Which cell each kept point lies in. -> (M,) int64, ascending."""
+    return np.searchsorted(cells.starts, kept, side="right") - 1
+
+
+@dataclass(frozen=True)
+class HeightProfile:
+    """How many points of each cell lie at which height, in bins of 1 cm; sparse.
+
+    starts: (K + 1,) int64 into `bins` (int32, ascending within a cell) and `counts` (int32).
+    """
+
+    starts: np.ndarray
+    bins: np.ndarray
+    counts: np.ndarray
+
+    def range(self, runs, low=-np.inf, high=np.inf, trim=0.001):
+        """Floor and ceiling over slices of cells, as `CellTable.runs` gives them. -> (floor, ceiling) in metres.
+
+        The `trim` and 1 - `trim` percentiles of the points between the heights `low` and `high`, to 1 cm outwards.
+        (0, 0) where there is no point.
+        """
+        slices = [slice(self.starts[first], self.starts[last]) for first, last in runs]
+        bins = np.concatenate([self.bins[part] for part in slices] or [np.zeros(0, np.int32)])
+        counts = np.concatenate([self.counts[part] for part in slices] or [np.zeros(0, np.int32)])
+        heights = bins * HEIGHT_BIN
+        inside = (heights + HEIGHT_BIN > low) & (heights <= high)
+        if not inside.any():
+            return 0.0, 0.0
+        bins, places = np.unique(bins[inside], return_inverse=True)
+        below = np.cumsum(np.bincount(places, weights=counts[inside]))
+        floor = bins[np.searchsorted(below, trim * below[-1], side="right")]
+        ceiling = bins[np.searchsorted(below, (1 - trim) * below[-1], side="left")] + 1
+        return float(floor * HEIGHT_BIN), float(ceiling * HEIGHT_BIN)
+
+
+def height_profile(z, cells):
+    """Heights by cell. z: (P,) metres from the lowest point, sorted by cell. -> HeightProfile."""
+    rank = np.repeat(np.arange(len(cells.indices)), np.diff(cells.starts))
+    keys = (rank << 32) | np.floor(z / HEIGHT_BIN).astype(np.int64)
+    keys, counts = np.unique(keys, return_counts=True)
+    starts = np.searchsorted(keys >> 32, np.arange(len(cells.indices) + 1))
+    return HeightProfile(starts, (keys & 0xFFFFFFFF).astype(np.int32), counts.astype(np.int32))

@@ -1,0 +1,7 @@
+"""`python tools/benchmark.py ...` is `s3dis-seg benchmark ...`, for those who run from a clone."""
+
+import sys
+
+from s3dis_seg.cli.main import main
+
+sys.exit(main(["benchmark", *sys.argv[1:]]))

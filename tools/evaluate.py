@@ -1,0 +1,7 @@
+"""`python tools/evaluate.py ...` is `s3dis-seg evaluate ...`, for those who run from a clone."""
+
+import sys
+
+from s3dis_seg.cli.main import main
+
+sys.exit(main(["evaluate", *sys.argv[1:]]))

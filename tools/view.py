@@ -1,0 +1,7 @@
+"""`python tools/view.py ...` is `s3dis-seg view ...`, for those who run from a clone."""
+
+import sys
+
+from s3dis_seg.cli.main import main
+
+sys.exit(main(["view", *sys.argv[1:]]))
