@@ -52,12 +52,16 @@ def _parser(chosen):
     return parser
 
 
+def parse(argv):
+    """The words of a command line -> its arguments; `arguments.run(arguments)` runs the command."""
+    chosen = next((word for word in argv if word in COMMANDS), None)
+    return _parser(chosen).parse_args(argv)
+
+
 def main(argv=None):
     """Run a command line such as ["train", "--help"]. -> exit code: 0, 2 for bad input, 130 after Ctrl-C."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    chosen = next((word for word in argv if word in COMMANDS), None)
     try:
-        arguments = _parser(chosen).parse_args(argv)
+        arguments = parse(sys.argv[1:] if argv is None else list(argv))
         arguments.run(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,0 +1,94 @@
+"""The rules of the house: who may import whom, and what is imported only where it is needed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "s3dis_seg"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# Part -> the parts of ours it may import. `cli` may import everything, and only `tools` imports it.
+ALLOWED = {
+    "classes": set(),
+    "files": set(),
+    "graph": set(),
+    "data": {"classes", "files"},
+    "models": {"classes", "files", "graph", "data"},
+    "metrics": {"classes", "files"},
+    "report": {"classes", "files", "metrics"},
+    "training": {"classes", "files", "data", "models", "metrics"},
+    "segmentation": {"classes", "files", "data", "models"},
+    "evaluation": {"classes", "files", "data", "models", "metrics", "segmentation"},
+    "view": {"classes", "files", "data"},
+    "benchmark": {"graph", "models", "files", "data"},
+}
+IMPORTED_WHERE_NEEDED = {
+    "open3d", "torch_cluster", "plyfile", "laspy", "triton", "tensorboard", "matplotlib", "polars", "numba",
+}  # fmt: skip
+
+
+def _part(path):
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0].removesuffix(".py")
+
+
+def _imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_part_imports_only_the_parts_before_it(path):
+    part = _part(path)
+    if part in ("cli", "__init__"):
+        return
+    names = {name.split(".")[1] for name in _imports(ast.parse(path.read_text())) if name.startswith("s3dis_seg.")}
+    assert names - {part} <= ALLOWED[part]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_printing_and_exiting_live_in_the_command_line(path):
+    if _part(path) == "cli":
+        return
+    tree = ast.parse(path.read_text())
+    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert not called & {"print", "exit", "input"}
+    assert not {name.split(".")[0] for name in _imports(tree)} & {"argparse", "tqdm"}
+
+
+def test_training_and_the_graph_import_without_the_optional_packages():
+    script = f"""
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in {IMPORTED_WHERE_NEEDED!r}:
+            raise ModuleNotFoundError(f'{{name}} was imported at start')
+sys.meta_path.insert(0, Refuse())
+import s3dis_seg, s3dis_seg.training, s3dis_seg.segmentation, s3dis_seg.data.dataset, s3dis_seg.data.scans
+import s3dis_seg.data.s3dis, s3dis_seg.graph.knn, s3dis_seg.models.zoo, s3dis_seg.view, s3dis_seg.report
+s3dis_seg.create_model("resgcn7")
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_every_tool_is_a_door_to_its_command():
+    from s3dis_seg.cli.main import COMMANDS
+
+    tools = {path.stem for path in (PACKAGE.parent / "tools").glob("*.py")}
+    assert tools == set(COMMANDS)
+
+
+def test_public_names_resolve():
+    import s3dis_seg
+
+    for name in s3dis_seg.__all__:
+        assert getattr(s3dis_seg, name) is not None
+    with pytest.raises(AttributeError, match="offers"):
+        _ = s3dis_seg.no_such_name
