@@ -1,0 +1,80 @@
+"""Training on rooms that might have been: turned, mirrored, scaled, noisier, under another light.
+
+The published recipe has none of this. `augment` gets the points of a block before their channels are computed, about
+the centre of the block at the floor of its frame, and says what it did to the geometry: `features.moved_frame` does
+the same to the box of the room. So the nine channels are those of a block cut from a turned room, never a mixture of
+turned x, y and unturned places in the room. A block turned by an odd angle keeps its square footprint, turned too.
+
+Letters: N points a block.
+"""
+
+import numpy as np
+
+_JITTER = 0.005  # metres
+_MOST_JITTER = 0.01
+_GREY = 128  # what scans without colours get
+
+
+def augment(xyz, rgb, rng):
+    """What training does to a block when it is asked to augment.
+
+    xyz: (N, 3) metres about the block; rgb: (N, 3) uint8. -> xyz (N, 3), rgb (N, 3) uint8, and the (3, 3) map of the
+    coordinates without the jitter.
+    """
+    linear = scaling(rng) @ mirroring(rng) @ turn(rng)
+    xyz = jitter(xyz @ linear.T, rng)
+    rgb = drop_colors(shift_colors(stretch_contrast(rgb, rng), rng), rng)
+    return xyz, rgb, linear
+
+
+def turn(rng, any_angle=0.5):
+    """A turn about z: with probability `any_angle` by any angle, else by a multiple of 90 degrees. -> (3, 3).
+
+    Rooms of S3DIS stand along the axes, and multiples of 90 degrees keep this; scans of strangers do not.
+    """
+    if rng.random() < any_angle:
+        angle = rng.uniform(0, 2 * np.pi)
+        cosine, sine = np.cos(angle), np.sin(angle)
+    else:
+        # Spelled out, so that a quarter turn is exact.
+        cosine, sine = [(1, 0), (0, 1), (-1, 0), (0, -1)][rng.integers(4)]
+    return np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+
+
+def mirroring(rng):
+    """x mirrored, every other time. -> (3, 3)."""
+    return np.diag([rng.choice((-1.0, 1.0)), 1.0, 1.0])
+
+
+def scaling(rng, most=0.1):
+    """The same factor on all axes, 0.9 to 1.1. -> (3, 3)."""
+    return np.eye(3) * rng.uniform(1 - most, 1 + most)
+
+
+def jitter(xyz, rng):
+    """Noise of 5 mm, at most 1 cm, on every coordinate. (N, 3) -> (N, 3)."""
+    return xyz + np.clip(rng.normal(0, _JITTER, xyz.shape), -_MOST_JITTER, _MOST_JITTER)
+
+
+def stretch_contrast(rgb, rng, probability=0.2):
+    """Colours mixed with their stretch to the full range, by a random share. (N, 3) uint8 -> (N, 3) uint8."""
+    if rng.random() >= probability:
+        return rgb
+    low, high = rgb.min(axis=0).astype(np.float32), rgb.max(axis=0).astype(np.float32)
+    stretched = (rgb - low) * (255 / np.maximum(high - low, 1))
+    share = rng.random()
+    return _as_colors((1 - share) * rgb + share * stretched)
+
+
+def shift_colors(rgb, rng):
+    """One shift of up to 5 % for each colour channel, and noise of 0.5 % for each point. (N, 3) uint8 -> the same."""
+    return _as_colors(rgb + rng.uniform(-12.75, 12.75, 3) + rng.normal(0, 1.275, rgb.shape))
+
+
+def drop_colors(rgb, rng, probability=0.2):
+    """Every fifth block without colours: geometry must do, as in a scan that has none. (N, 3) uint8 -> the same."""
+    return np.full_like(rgb, _GREY) if rng.random() < probability else rgb
+
+
+def _as_colors(values):
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
