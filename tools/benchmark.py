@@ -4,4 +4,6 @@ import sys
 
 from s3dis_seg.cli.main import main
 
-sys.exit(main(["benchmark", *sys.argv[1:]]))
+# Worker processes import this file again, and must not start another run.
+if __name__ == "__main__":
+    sys.exit(main(["benchmark", *sys.argv[1:]]))

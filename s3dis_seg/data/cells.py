@@ -10,6 +10,7 @@ import numpy as np
 CELL = 0.5  # metres
 HEIGHT_BIN = 0.01  # metres: resolution of a height profile
 _FINEST_GRID = 0.002  # metres: 250 voxels along a cell, the most that eight bits of a voxel key hold
+_AT_ONCE = 1_000_000  # points looked at in one go: bounds the temporary memory
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,28 @@ class CellTable:
 
 def sort_by_cell(xyz):
     """Stable order of points by cell. (P, 3) metres from the origin, none negative -> order (P,) int64, CellTable."""
-    cells = np.floor(xyz[:, :2] / CELL).astype(np.int64)
-    keys = (cells[:, 0] << 32) | cells[:, 1]
+    if len(xyz) == 0:
+        return np.zeros(0, np.int64), CellTable(np.zeros((0, 2), np.int64), np.zeros(1, np.int64))
+    keys, rows = _cell_keys(xyz)
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
-    firsts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.zeros(0, np.int64)
-    occupied = keys[firsts]
-    table = CellTable(np.stack([occupied >> 32, occupied & 0xFFFFFFFF], axis=1), np.r_[firsts, len(keys)])
-    return order, table
+    firsts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
+    occupied = keys[firsts].astype(np.int64)
+    return order, CellTable(np.stack([occupied // rows, occupied % rows], axis=1), np.r_[firsts, len(keys)])
+
+
+def _cell_keys(xyz):
+    """The number of the cell of each point, x before y. -> keys (P,), cells along y
+
+    In the smallest type that holds them, a million points at a time: scans of 30 million points are sorted here, and
+    numpy sorts 16 bits, enough for 128 m x 128 m, four times as fast.
+    """
+    columns, rows = (int(number) + 1 for number in np.floor(xyz[:, :2].max(axis=0) / CELL))
+    keys = np.empty(len(xyz), np.min_scalar_type(columns * rows))
+    for start in range(0, len(xyz), _AT_ONCE):
+        part = np.floor(xyz[start : start + _AT_ONCE, :2] / CELL).astype(np.int64)
+        keys[start : start + _AT_ONCE] = part[:, 0] * rows + part[:, 1]
+    return keys, rows
 
 
 def thin(xyz, cells, grid):
@@ -107,10 +122,11 @@ class HeightProfile:
         inside = (heights + HEIGHT_BIN > low) & (heights <= high)
         if not inside.any():
             return 0.0, 0.0
-        bins, places = np.unique(bins[inside], return_inverse=True)
-        below = np.cumsum(np.bincount(places, weights=counts[inside]))
-        floor = bins[np.searchsorted(below, trim * below[-1], side="right")]
-        ceiling = bins[np.searchsorted(below, (1 - trim) * below[-1], side="left")] + 1
+        bins, counts = bins[inside], counts[inside]
+        lowest = bins.min()
+        below = np.cumsum(np.bincount(bins - lowest, weights=counts))
+        floor = lowest + np.searchsorted(below, trim * below[-1], side="right")
+        ceiling = lowest + np.searchsorted(below, (1 - trim) * below[-1], side="left") + 1
         return float(floor * HEIGHT_BIN), float(ceiling * HEIGHT_BIN)
 
 

@@ -1,0 +1,255 @@
+"""Turn S3DIS as it was downloaded into one HDF5 file a room, which all other commands read.
+
+RAW is the folder of the raw release (Area_1/office_1/Annotations/*.txt, aligned or not), a folder of Area_X_room.npy
+files with 7 columns, or Pointcept's folders Area_1/office_1/coord.npy. An area or a single room will do as well.
+RAW is never changed. Faults of the release are mended by rule and listed in OUT/repairs.txt and OUT/repairs.json.
+Stopped half way, the command goes on where it was: finished rooms are kept while they are newer than their source.
+
+Examples:
+  s3dis-seg prepare data/Stanford3dDataset_v1.2_Aligned_Version --out data/rooms
+  s3dis-seg prepare data/collected_npy --out data/rooms --workers 4
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+from tqdm import tqdm
+
+from s3dis_seg.classes import CLASSES
+from s3dis_seg.data.rooms import BYTES_PER_POINT, RoomFile, find_rooms, room_path, write_room
+from s3dis_seg.data.s3dis import find_sources, find_strays
+from s3dis_seg.files import InputError, replacing
+
+_POINTS_PER_SECOND = 1.5e6  # a core, from text, with some reserve: only for the estimate
+
+
+def add_arguments(parser):
+    parser.add_argument("raw", metavar="RAW", type=Path, help="folder of the release, of an area or of a room")
+    parser.add_argument(
+        "--out", type=Path, default=Path("data/rooms"), help="folder for the rooms (default: %(default)s)"
+    )
+    parser.add_argument("--workers", type=int, help="processes, each reads one room at a time (default: one a core)")
+    parser.add_argument(
+        "--overwrite",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="prepare finished rooms again (default: keep them)",
+    )
+
+
+@dataclass
+class Outcome:
+    """What became of the rooms: prepared in this run, kept from an earlier one, or damaged."""
+
+    seconds: dict = field(default_factory=dict)  # room name -> time of one core
+    kept: list = field(default_factory=list)
+    failures: list = field(default_factory=list)
+    wall_seconds: float = 0.0
+
+
+def run(arguments):
+    raw, out = arguments.raw, arguments.out
+    workers = _workers(arguments.workers)
+    sources = find_sources(raw)
+    _check_apart(sources, out)
+    outcome = Outcome()
+    if not arguments.overwrite:
+        outcome.kept = [source.name for source in sources if _is_finished(source, out)]
+    todo = [source for source in sources if source.name not in set(outcome.kept)]
+    _announce(todo, outcome.kept, out, workers)
+    _prepare_all(todo, out, workers, outcome)
+    _report(raw, sources, out, outcome)
+
+
+def _check_apart(sources, out):
+    """InputError where `out` lies inside of the release."""
+    release = Path(os.path.commonpath([source.path.resolve().parent for source in sources]))
+    release = release.parent if release.name.startswith("Area_") else release
+    if out.resolve().is_relative_to(release):
+        raise InputError(f"--out {out} lies inside of {release}, which is never changed; name another folder")
+
+
+def _workers(wanted):
+    if wanted is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if wanted < 1:
+        raise InputError(f"--workers {wanted}: expected 1 or more")
+    return wanted
+
+
+def _is_finished(source, out):
+    """Whether the room lies in `out` already: in this format, from this source, and newer than it."""
+    path = room_path(source.name, out)
+    if not path.exists() or path.stat().st_mtime < source.modified:
+        return False
+    room = RoomFile(path)
+    try:
+        found = room.source
+    except InputError:  # damaged, or of another version of the format
+        return False
+    finally:
+        room.close()
+    if found != source.label:
+        raise InputError(
+            f"{path} was prepared from {found}, not from {source.label}; "
+            "name another folder with --out, or replace it with --overwrite"
+        )
+    return True
+
+
+def _announce(todo, kept, out, workers):
+    """Say what will be done and how long it takes; InputError where the disk is too small."""
+    if kept:
+        print(f"{len(kept)} rooms are finished already and kept (--overwrite prepares them again)")
+    if not todo:
+        return
+    points = sum(source.points for source in todo)
+    needed = points * BYTES_PER_POINT
+    place = next(parent for parent in (out.resolve(), *out.resolve().parents) if parent.exists())
+    free = shutil.disk_usage(place).free
+    if free < needed * 1.02:
+        raise InputError(
+            f"{len(todo)} rooms need about {_size(needed)} in {out}, but its disk has {_size(free)} left; "
+            "free space, or name a folder on another disk with --out"
+        )
+    seconds = points / _POINTS_PER_SECOND / min(workers, len(todo))
+    print(
+        f"{len(todo)} rooms, about {points / 1e6:.1f} million points: {_size(needed)} on disk, "
+        f"{_size(free)} free, about {_duration(seconds)} with {min(workers, len(todo))} processes"
+    )
+
+
+def _prepare_all(todo, out, workers, outcome):
+    """Read and write every room, largest first, so that no long one is left for the end."""
+    # One thread a process in the parser: the processes are the parallelism.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    todo = sorted(todo, key=lambda source: -source.points)
+    start = time.perf_counter()
+    with tqdm(total=sum(source.points for source in todo), unit=" points", unit_scale=True, disable=not todo) as bar:
+        results = _in_processes(todo, out, workers) if min(workers, len(todo)) > 1 else _one_by_one(todo, out)
+        for source, seconds, failure in results:
+            if failure:
+                outcome.failures.append(failure)
+            else:
+                outcome.seconds[source.name] = seconds
+            bar.update(source.points)
+    outcome.wall_seconds = time.perf_counter() - start
+
+
+def _one_by_one(todo, out):
+    for source in todo:
+        yield source, *_prepare(source, out)
+
+
+def _in_processes(todo, out, workers):
+    # Spawned, not forked: the parser's threads do not survive a fork.
+    with ProcessPoolExecutor(min(workers, len(todo)), get_context("spawn"), _ignore_interrupts) as pool:
+        sources = {pool.submit(_prepare, source, out): source for source in todo}
+        try:
+            for future in as_completed(sources):
+                yield sources[future], *future.result()
+        except BrokenProcessPool:
+            raise InputError(
+                "a process ended without a word, most likely because memory ran out; finished rooms are kept: "
+                "run the command again with fewer --workers"
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupts():
+    """Ctrl-C is for the main process; rooms in work are finished."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _prepare(source, out):
+    """Read a room and write it. -> seconds, None or what is wrong with it; InputError if it cannot be written"""
+    start = time.perf_counter()
+    try:
+        room = source.read()
+    except InputError as error:
+        return 0.0, str(error)
+    write_room(room, out)
+    return time.perf_counter() - start, None
+
+
+def _report(raw, sources, out, outcome):
+    """Print the tables and write the repairs; InputError naming every damaged room."""
+    rooms = [RoomFile(room_path(name, out)) for name in sorted([*outcome.kept, *outcome.seconds])]
+    repairs = [("", repair) for repair in find_strays(raw)]
+    repairs += [(room.name, repair) for room in rooms for repair in room.repairs]
+    if rooms:
+        _write_repairs(repairs, out)
+        _print_rooms(rooms, outcome)
+        _print_classes(rooms)
+        others = len(find_rooms(out)) - len(rooms)
+        if others > 0:
+            print(f"{out} also holds {others} rooms that are not part of {raw}; other commands will use them too")
+    print(f"\n{len(repairs)} repairs" + (f", listed in {out / 'repairs.txt'}:" if repairs else ""))
+    for _, repair in repairs:
+        print(f"  {repair}")
+    for room in rooms:
+        room.close()
+    if outcome.failures:
+        raise InputError(
+            f"{len(outcome.failures)} of {len(sources)} rooms could not be prepared"
+            + (f" (the other {len(rooms)} are in {out}):" if rooms else ":")
+            + "".join(f"\n  {failure}" for failure in sorted(outcome.failures))
+        )
+    print(f"\nnext: s3dis-seg train --data {out} --model resgcn28 --test-area 5 --out runs/area5")
+
+
+def _write_repairs(repairs, out):
+    with replacing(out / "repairs.json") as temporary:
+        entries = [{"room": room, **asdict(repair)} for room, repair in repairs]
+        temporary.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+    with replacing(out / "repairs.txt") as temporary:
+        temporary.write_text("".join(f"{repair}\n" for _, repair in repairs), encoding="utf-8")
+
+
+def _print_rooms(rooms, outcome):
+    """Rooms, points and speed by area, and in all. Seconds are of one core, in the last line of the clock."""
+    print(f"\n{'area':<10}{'rooms':>7}{'kept':>7}{'points':>15}{'seconds':>10}{'points/s':>13}")
+    by_area = {}
+    for room in rooms:
+        by_area.setdefault("-" if room.area is None else f"Area_{room.area}", []).append(room)
+    for area, members in by_area.items():
+        seconds = sum(outcome.seconds.get(room.name, 0.0) for room in members)
+        print(_row(area, members, outcome, seconds))
+    print(_row("all", rooms, outcome, outcome.wall_seconds))
+
+
+def _row(title, rooms, outcome, seconds):
+    points = sum(room.num_points for room in rooms)
+    fresh = [room for room in rooms if room.name in outcome.seconds]
+    speed = f"{sum(room.num_points for room in fresh) / seconds:,.0f}" if fresh else "-"
+    return f"{title:<10}{len(rooms):>7}{len(rooms) - len(fresh):>7}{points:>15,}{seconds:>10.1f}{speed:>13}"
+
+
+def _print_classes(rooms):
+    counts = sum(room.class_counts for room in rooms)
+    total = sum(room.num_points for room in rooms)
+    unlabelled = total - counts.sum()
+    print(f"\n{'class':<12}{'points':>15}{'share':>9}{'rooms':>8}")
+    for index, name in enumerate(CLASSES):
+        having = sum(1 for room in rooms if room.class_counts[index])
+        print(f"{name:<12}{counts[index]:>15,}{counts[index] / total:>8.1%}{having:>9}")
+    if unlabelled:
+        print(f"{'unlabelled':<12}{unlabelled:>15,}{unlabelled / total:>8.1%}")
+
+
+def _size(num_bytes):
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
+
+
+def _duration(seconds):
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{max(seconds, 1):.0f} s"
