@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from s3dis_seg.classes import COLORS
+from s3dis_seg.cli.main import main
+from s3dis_seg.data.rooms import room_of, write_room
+from s3dis_seg.data.scans import Scan, write_scan
+
+
+@pytest.fixture
+def segmented(tmp_path):
+    """A floor with two chairs of points above it, segmented; its labels are called `truth_of_hand`."""
+    xyz = np.random.default_rng(0).random((400, 3)) * (2, 1, 0.01)
+    xyz[:20, 2] += 0.5
+    predictions = np.where(xyz[:, 2] > 0.2, 8, 1).astype(np.uint8)
+    scan = Scan(xyz, predictions=predictions, confidence=np.full(400, 0.8, np.float32))
+    scan.columns = {axis: xyz[:, place] for place, axis in enumerate("xyz")}
+    scan.columns["truth_of_hand"] = np.ones(400, np.int32)
+    write_scan(tmp_path / "out.ply", scan)
+    return tmp_path / "out.ply"
+
+
+def read(path):
+    from matplotlib.image import imread
+
+    return (imread(path)[..., :3] * 255).round().astype(np.uint8)
+
+
+def has(picture, color):
+    return (picture == color).all(axis=-1).any()
+
+
+def test_the_prediction_is_saved_without_a_screen(segmented, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    picture = tmp_path / "picture.png"
+    assert main(["view", str(segmented), "--save", str(picture), "--size", "300", "200"]) == 0
+    assert has(read(picture), COLORS[1])
+    assert has(read(picture), COLORS[8])
+    assert f"written: {picture}" in capsys.readouterr().out
+
+
+def test_several_colourings_are_saved_side_by_side(segmented, tmp_path):
+    words = ["--color", "scan", "truth", "errors", "--label-field", "truth_of_hand", "--size", "300", "200"]
+    one, three = tmp_path / "one.png", tmp_path / "three.png"
+    assert main(["view", str(segmented), "--save", str(one), "--color", "scan", "--size", "300", "200"]) == 0
+    assert main(["view", str(segmented), "--save", str(three), *words]) == 0
+    assert read(three).shape[1] == 3 * read(one).shape[1]
+
+
+def test_the_ceiling_of_a_room_is_cut_away_and_this_is_told(tmp_path, capsys):
+    xyz = np.random.default_rng(0).random((300, 3)) * (2, 1, 0)
+    xyz[:100, 2] = 2.5
+    path = write_room(room_of("Area_1_x_1", xyz, np.zeros((300, 3)), np.repeat([0, 1], [100, 200])), tmp_path)
+    picture = tmp_path / "picture.png"
+    assert main(["view", str(path), "--save", str(picture), "--size", "300", "200"]) == 0
+    assert "not shown: 100 points labelled ceiling" in capsys.readouterr().out
+    assert not has(read(picture), COLORS[0])
+    assert main(["view", str(path), "--save", str(picture), "--size", "300", "200", "--ceiling"]) == 0
+    assert "not shown" not in capsys.readouterr().out
+    assert has(read(picture), COLORS[0])
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--zoom", "2"], "--zoom: only with --save"),
+        (["--color", "scan", "truth"], "only with --save"),
+        (["--color", "truth", "--save", "p.png"], "--label-field"),
+        (["--label-field", "nothing", "--save", "p.png"], "has no property 'nothing'"),
+        (["--save", "p.jpg"], "name a .png file"),
+        ([], "add --save picture.png"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_in_one_sentence(segmented, monkeypatch, capsys, words, said):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert main(["view", str(segmented), *words]) == 2
+    message = capsys.readouterr().err
+    assert said in message
+    assert len(message.strip().splitlines()) == 1
