@@ -1,0 +1,136 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from s3dis_seg.cli.main import main
+from s3dis_seg.data.blocks import BlockSettings
+from s3dis_seg.data.rooms import room_of, write_room
+from s3dis_seg.data.scans import Scan, write_scan
+from s3dis_seg.models.checkpoint import Card, save_checkpoint
+from s3dis_seg.models.zoo import create_model
+
+NAMES = ("Area_1_office_1", "Area_1_office_2", "Area_2_office_1")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Three small rooms, and two runs: one keeps Area 1 for testing, the other Area 2."""
+    place = tmp_path_factory.mktemp("place")
+    rng = np.random.default_rng(0)
+    for name in NAMES:
+        xyz = rng.random((500, 3)) * (1.5, 1.0, 2.5)
+        write_room(room_of(name, xyz, rng.integers(0, 255, (500, 3)), rng.integers(0, 5, 500)), place / "rooms")
+    network = create_model("resgcn7", blocks=2, channels=4, k=2)
+    blocks = BlockSettings(num_points=128, grid=0.0)
+    for area, train, test in ((1, NAMES[2:], NAMES[:2]), (2, NAMES[:2], NAMES[2:])):
+        provenance = {"train_rooms": list(train), "val_rooms": [], "test_rooms": list(test), "test_area": area}
+        card = Card("resgcn7", network.config, blocks=blocks, provenance=provenance)
+        save_checkpoint(place / f"runs/area{area}/best.pt", network, card)
+    return place
+
+
+def evaluate(*words):
+    return main(["evaluate", "--device", "cpu", *map(str, words)])
+
+
+def test_a_run_is_scored_on_the_rooms_it_kept(place, tmp_path, capsys):
+    assert evaluate("--data", place / "rooms", "--checkpoint", place / "runs/area1/best.pt", "--out", tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "all points of 2 rooms" in printed
+    assert "TRAINED ON" not in printed
+    content = json.loads((tmp_path / "scores.json").read_text())
+    assert list(content["room"]) == list(NAMES[:2])
+    assert content["all"]["2 rooms"]["points"] == 1000
+    assert len(content["settings"]["checkpoints"][0]["sha256"]) == 64
+    with open(tmp_path / "scores.csv", newline="") as file:
+        assert [row["level"] for row in csv.DictReader(file)] == ["all", "area", "room", "room"]
+    assert (tmp_path / "confusion.png").stat().st_size > 10_000
+
+
+def test_folds_are_pooled_and_an_interrupted_evaluation_goes_on(place, tmp_path, capsys):
+    words = ["--data", place / "rooms", "--folds", place / "runs/area1", place / "runs/area2", "--out", tmp_path]
+    assert evaluate(*words) == 0
+    first = json.loads((tmp_path / "scores.json").read_text())
+    assert first["all"]["3 rooms"]["points"] == 1500
+    pooled = sum(np.array(fold["confusion"]) for fold in first["fold"].values())
+    assert (pooled == first["all"]["3 rooms"]["confusion"]).all()
+    (tmp_path / "predictions" / "Area_1_office_2.npz").unlink()
+    capsys.readouterr()
+    assert evaluate(*words) == 0
+    assert "2 rooms had been predicted before" in capsys.readouterr().out
+    assert json.loads((tmp_path / "scores.json").read_text()) == first
+
+
+def test_a_room_that_was_trained_on_is_said_before_and_after(place, capsys):
+    words = ["--checkpoint", place / "runs/area1/best.pt", "--test-area", 2]
+    assert evaluate("--data", place / "rooms", *words) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("TRAINED ON") == 2
+    assert printed.index("TRAINED ON") < printed.index("scoring 1 rooms")
+
+
+def test_only_some_rooms_and_the_published_protocol(place, tmp_path):
+    words = ["--checkpoint", place / "runs/area1/best.pt", "--limit-rooms", 1, "--protocol", "published"]
+    assert evaluate("--data", place / "rooms", *words, "--out", tmp_path) == 0
+    content = json.loads((tmp_path / "scores.json").read_text())
+    assert list(content["room"]) == [NAMES[0]]
+    assert content["all"]["1 room"]["points"] == 2 * 4096
+    assert content["settings"]["stride"] == 1.0
+    assert "--limit-rooms: only 1 of 2 rooms" in content["warnings"][0]
+
+
+def test_a_segmented_scan_is_scored_against_its_labels(tmp_path, capsys):
+    classes = np.array([0, 0, 1, 255], np.int32)
+    scan = Scan(np.arange(12.0).reshape(4, 3), predictions=np.array([0, 1, 1, 1], np.uint8))
+    scan.confidence = np.ones(4, np.float32)
+    scan.columns = {"x": scan.xyz[:, 0], "y": scan.xyz[:, 1], "z": scan.xyz[:, 2], "classification": classes}
+    write_scan(tmp_path / "out.ply", scan)
+    assert main(["evaluate", str(tmp_path / "out.ply"), "--label-field", "classification", "--out", str(tmp_path)]) == 0
+    content = json.loads((tmp_path / "scores.json").read_text())
+    assert content["all"]["1 scan"]["points"] == 3
+    assert content["all"]["1 scan"]["iou"]["floor"] == 0.5
+    assert "66.7" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["out.ply", "--checkpoint", "c.pt"], "--checkpoint: for rooms only"),
+        (["--label-field", "label"], "--label-field: for scans only"),
+        (["--folds", "runs/a", "--checkpoint", "c.pt"], "--folds and --checkpoint exclude each other"),
+        (["--test-area", "5", "--rooms", "x"], "--test-area and --rooms exclude each other"),
+        (["--k", "8"], "--k: only together with --model"),
+        (["--protocol", "published", "--passes", "2"], "--passes: only with --protocol all-points"),
+        (["--protocol", "published", "--stride", "0.25"], "--stride 0.25: published scores have"),
+        (["--data", "ROOMS", "--checkpoint", "C", "--stride", "0"], "stride of 0.0"),
+        (["--data", "nowhere"], "there is no folder nowhere"),
+        (["absent.ply"], "absent.ply"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_the_words_of_the_flags(place, words, said, capsys):
+    places = {"ROOMS": str(place / "rooms"), "C": str(place / "runs/area1/best.pt")}
+    assert main(["evaluate", *(places.get(word, word) for word in words)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_folds_need_rooms_they_kept_and_each_room_once(place, capsys):
+    words = ["--data", place / "rooms", "--folds", place / "runs/area1"]
+    assert evaluate(*words, place / "runs/area1/best.pt") == 2
+    assert "would count twice" in capsys.readouterr().err
+    write_room(room_of("Area_6_x", np.random.default_rng(0).random((200, 3)), np.zeros((200, 3)), np.zeros(200)), place)
+    assert evaluate("--data", place, "--folds", place / "runs/area1") == 2
+    assert "kept no room" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "columns, said",
+    [({"classification": [0, 1]}, "has no property 'prediction'"), ({"prediction": [0, 1]}, "name the property")],
+)
+def test_a_scan_without_predictions_or_labels_is_refused(tmp_path, capsys, columns, said):
+    axes = {axis: np.array([0.0, 1.0]) for axis in "xyz"}
+    scan = Scan(np.zeros((2, 3)), columns=axes | {name: np.array(v, np.int32) for name, v in columns.items()})
+    write_scan(tmp_path / "scan.ply", scan)
+    assert main(["evaluate", str(tmp_path / "scan.ply")]) == 2
+    assert said in capsys.readouterr().err
