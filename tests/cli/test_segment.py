@@ -1,0 +1,146 @@
+"""`s3dis-seg segment`: scans in, labelled scans out, and refusals in the words of the flags."""
+
+import numpy as np
+import pytest
+import torch
+from plyfile import PlyData
+
+import s3dis_seg as s3
+from s3dis_seg.cli.main import main
+from s3dis_seg.data.scans import Scan, read_scan, write_scan
+from s3dis_seg.models.checkpoint import Card, save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(0)
+    model = s3.create_model("resgcn7", blocks=2, channels=8, k=4)
+    settings = s3.BlockSettings(num_points=256, grid=0.02, tallest=3.0)
+    path = tmp_path_factory.mktemp("weights") / "c.pt"
+    save_checkpoint(path, model, Card("resgcn7", model.config, blocks=settings, provenance={"licence": "S3DIS terms"}))
+    return path
+
+
+@pytest.fixture
+def scan(tmp_path):
+    rng = np.random.default_rng(0)
+    xyz = (rng.random((1500, 3)) * (2.2, 1.4, 2.5)).astype(np.float32)
+    path = tmp_path / "scan.ply"
+    write_scan(path, Scan(xyz, rng.integers(1, 256, (1500, 3)).astype(np.uint8)))
+    return path
+
+
+def segment(*words):
+    return main(["segment", *map(str, words)])
+
+
+def test_a_scan_becomes_a_labelled_scan(checkpoint, scan, tmp_path, capsys):
+    out = tmp_path / "new" / "out.ply"
+    assert segment(scan, "--checkpoint", checkpoint, "--out", out, "--device", "cpu") == 0
+    vertex, source = PlyData.read(out)["vertex"], read_scan(scan)
+    np.testing.assert_array_equal(vertex["x"], source.columns["x"])
+    np.testing.assert_array_equal(vertex["scan_red"], source.rgb[:, 0])
+    expected = s3.Segmenter.from_checkpoint(checkpoint, device="cpu")(source.xyz, source.rgb)
+    np.testing.assert_array_equal(vertex["prediction"], expected.predictions)
+    np.testing.assert_array_equal(vertex["confidence"], expected.confidence)
+
+    told = capsys.readouterr().out
+    assert "1,500 points, 2.2 x 1.4 x 2.5 m, colours" in told
+    assert f"{expected.windows} windows on cpu, about " in told
+    assert "class                points   share  confidence" in told and "time: reading" in told
+    assert "licence of the weights: S3DIS terms" in told
+    assert told.endswith(f"wrote {out}\nnext: s3dis-seg view {out}\n")
+
+
+def test_several_scans_and_folders_go_to_a_folder(checkpoint, scan, tmp_path):
+    array = tmp_path / "array.npy"
+    np.save(array, read_scan(scan).xyz[:300])
+    out = tmp_path / "out"
+    assert segment(tmp_path, "--checkpoint", checkpoint, "--out", out, "--stride", 1) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["array.ply", "scan.ply"]
+    assert len(read_scan(out / "array.ply").predictions) == 300
+    assert segment(scan, "--checkpoint", checkpoint, "--out", out, "--keep-rgb") == 0
+    np.testing.assert_array_equal(PlyData.read(out / "scan.ply")["vertex"]["red"], read_scan(scan).rgb[:, 0])
+
+
+def test_one_bad_scan_does_not_stop_the_others(checkpoint, scan, tmp_path, capsys):
+    bad, out = tmp_path / "bad.ply", tmp_path / "out"
+    bad.write_text("hello")
+    assert segment(bad, scan, "--checkpoint", checkpoint, "--out", out, "--stride", 1) == 2
+    assert (out / "scan.ply").exists() and not (out / "bad.ply").exists()
+    told = capsys.readouterr()
+    assert "is not a PLY file" in told.out and f"1 of 2 scans were not segmented, as said above: {bad}" in told.err
+
+
+def test_oddities_of_a_scan_are_told(checkpoint, scan, tmp_path, capsys):
+    source = read_scan(scan)
+    xyz = source.xyz * 1000
+    xyz[0] = np.nan
+    columns = {"prediction": np.zeros(len(xyz), np.float32), **dict(zip("xyz", xyz.T))}
+    write_scan(scan, Scan(xyz, columns=columns))
+    out = tmp_path / "out.ply"
+    assert segment(scan, "--checkpoint", checkpoint, "--out", out) == 2
+    assert "add --units mm" in capsys.readouterr().err and not out.exists()
+    assert segment(scan, "--checkpoint", checkpoint, "--out", out, "--units", "mm") == 0
+    told = capsys.readouterr().out
+    assert "no colours" in told and "1 of 1,500 points have NaN" in told and "none" in told
+    assert "the property prediction that was there is now source_prediction" in told
+    assert PlyData.read(out)["vertex"]["prediction"][0] == 255
+
+
+def test_a_checkpoint_in_the_official_layout(shared, scan, tmp_path, capsys):
+    checkpoint = shared / "parity" / "official-res-edge-7.pth"
+    out = tmp_path / "out.ply"
+    assert segment(scan, "--checkpoint", checkpoint, "--out", out) == 2
+    assert "--model" in capsys.readouterr().err
+    network = ["--model", "resgcn28", "--blocks", "7", "--channels", "16", "--k", "4"]
+    assert segment(scan, "--checkpoint", checkpoint, "--out", out, "--stride", 1, *network) == 0
+    assert (read_scan(out).predictions < 13).all()
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--k", "4"], "--k: only together with --model"),
+    (["--stride", "2"], "a stride of 2.0"),
+    (["--device", "toaster"], "no device 'toaster'"),
+    (["--checkpoint", "nothing.pt"], "no checkpoint nothing.pt"),
+    (["--model", "resgcn28"], "knows its own network"),
+])  # fmt: skip
+def test_refusals_in_the_words_of_the_flags(checkpoint, scan, tmp_path, capsys, words, message):
+    assert segment(scan, "--checkpoint", checkpoint, "--out", tmp_path / "out.ply", *words) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out.ply").exists()
+
+
+@pytest.mark.parametrize("words", [["--passes", "0"], ["--batch-size", "x"], ["--units", "inch"], ["--seed", "-1"]])
+def test_impossible_numbers_are_refused_by_the_parser(scan, tmp_path, capsys, words):
+    with pytest.raises(SystemExit) as end:
+        segment(scan, "--out", tmp_path / "out.ply", *words)
+    assert end.value.code == 2 and words[0] in capsys.readouterr().err
+
+
+def test_outputs_that_cannot_be_meant_are_refused(scan, tmp_path, capsys):
+    other = tmp_path / "scan.npy"
+    np.save(other, np.eye(3))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    for words, message in (
+        ([scan, "--out", scan], "is the scan itself"),
+        ([scan, other, "--out", tmp_path / "out.ply"], "names one file, but there are 2 scans"),
+        ([scan, other, "--out", tmp_path / "out"], "would both become"),
+        ([scan, "--out", tmp_path / "out.obj"], "cannot write '.obj'"),
+        ([tmp_path / "empty", "--out", tmp_path / "out"], "holds no scans"),
+    ):
+        assert segment(*words) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_network_runs(checkpoint, scan, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert segment(scan, "--checkpoint", checkpoint, "--out", tmp_path / "file" / "out.ply") == 2
+    told = capsys.readouterr()
+    assert "cannot write to" in told.err and "windows" not in told.out
+    usage = type("Usage", (), {"free": 100})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda folder: usage)
+        assert segment(scan, "--checkpoint", checkpoint, "--out", tmp_path / "out.ply") == 2
+    assert "0 MB left; free space" in capsys.readouterr().err
