@@ -1,0 +1,281 @@
+"""Train a DeepGCN on prepared rooms, by default as published: Adam, learning rate 0.001 halved every 20 epochs.
+
+The folder OUT gets last.pt (to go on from), best.pt (the best validation mIoU), metrics.csv and TensorBoard's events.
+Validation takes every 8th training room by sorted name, never a test room. Ctrl-C saves and stops; --resume goes on
+at the very next step. `torchrun --nproc-per-node 2 tools/train.py ...` trains with two processes as with one.
+
+Examples:
+  s3dis-seg train --data data/rooms --model resgcn28 --test-area 5 --out runs/area5
+  s3dis-seg train --data data/rooms --model resgcn7 --channels 32 --num-points 1024 --epochs 5 --out runs/small
+  s3dis-seg train --resume --out runs/area5
+"""
+
+import argparse
+import math
+import os
+import shlex
+import signal
+from dataclasses import fields
+from pathlib import Path
+
+from tqdm import tqdm
+
+from s3dis_seg.data.dataset import split_rooms
+from s3dis_seg.files import InputError
+from s3dis_seg.models.deepgcn import BLOCKS, CONVOLUTIONS, GRAPHS
+from s3dis_seg.models.zoo import MODELS
+from s3dis_seg.training import AMP, RECIPES, TrainConfig, Watcher, rooms_of, stored_config, train
+
+SPLIT = ("test_area", "test_rooms", "val_rooms", "train_rooms", "split_file")
+OVERRIDES = ("channels", "k", "blocks", "conv", "block", "graph", "dilation", "epsilon", "dropout")
+DEFAULTS = {setting.name: setting.default for setting in fields(TrainConfig)}
+
+
+def add_arguments(parser):
+    # What is not given stays None, so that --resume can tell it from what is.
+    yes_or_no = argparse.BooleanOptionalAction
+
+    run = parser.add_argument_group("the run")
+    run.add_argument("--data", metavar="FOLDER", help="prepared rooms, or PointNet's indoor3d_sem_seg_hdf5_data")
+    run.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="a new folder, or a run to resume")
+    run.add_argument("--resume", action=yes_or_no, default=False, help="go on with the run in OUT, as it was set up")
+    run.add_argument(
+        "--time-limit",
+        metavar="MINUTES",
+        type=_number(float, 0, above=True),
+        help="save and stop then; --resume goes on",
+    )
+    run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: CUDA if it is there")
+    run.add_argument(
+        "--workers", metavar="N", type=_number(int, 0), help="processes that read (default: by the machine)"
+    )
+    run.add_argument("--seed", metavar="N", type=_number(int, 0), help="of everything random (default: 0)")
+    run.add_argument("--deterministic", action=yes_or_no, help="the same result every time on CUDA too, but slower")
+
+    rooms = parser.add_argument_group("which rooms")
+    rooms.add_argument("--test-area", metavar="1-6", type=int, help="leave this area out, for testing")
+    names = {"metavar": "ROOM", "nargs": "*"}
+    rooms.add_argument("--test-rooms", **names, help="leave these rooms out instead; `*` stands for anything")
+    rooms.add_argument("--val-rooms", **names, help="validate on these (none given: no validation)")
+    rooms.add_argument("--train-rooms", **names, help="train on these only")
+    rooms.add_argument("--split-file", metavar="FILE", type=Path, help="lists of rooms under [train], [val] and [test]")
+
+    recipe = parser.add_argument_group("how to train")
+    recipe.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        help="standard: published optimisation, 2 cm grid, frame of 8 m (default); published: also the published "
+        "blocks, no thinning, no validation, last weights; modern: augmentation, cosine schedule with warm-up, weight "
+        "decay 0.01, label smoothing 0.1",
+    )
+    recipe.add_argument("--epochs", metavar="N", type=_number(int, 1), help=_help("", "epochs"))
+    recipe.add_argument("--batch-size", metavar="B", type=_number(int, 1), help=_help("blocks a step", "batch_size"))
+    recipe.add_argument(
+        "--accumulate",
+        metavar="PARTS",
+        type=_number(int, 1),
+        help="compute a step in parts that need less memory; only BatchNorm sees the difference (default: 1)",
+    )
+    recipe.add_argument(
+        "--lr", metavar="RATE", type=_number(float, 0, above=True), help=_help("learning rate at the start", "lr")
+    )
+    recipe.add_argument("--augment", action=yes_or_no, help="turn, mirror, scale and recolour blocks")
+    recipe.add_argument("--amp", choices=AMP, help="precision of the large products (default: off, float32)")
+    recipe.add_argument(
+        "--val-every", metavar="EPOCHS", type=_number(int, 1), help=_help("epochs between validations", "val_every")
+    )
+    recipe.add_argument("--num-points", metavar="N", type=_number(int, 1), help=_help("points a block", "num_points"))
+    recipe.add_argument(
+        "--grid", metavar="METRES", type=_number(float, 0), help="thin to this grid, 0: not (default: 0.02)"
+    )
+
+    network = parser.add_argument_group("the network")
+    network.add_argument("--model", choices=MODELS, help=_help("a named network, which the rest changes", "model"))
+    network.add_argument("--blocks", metavar="N", type=_number(int, 1), help="depth, the head included")
+    network.add_argument("--channels", metavar="C", type=_number(int, 1), help="of every graph convolution")
+    network.add_argument("--k", metavar="K", type=_number(int, 1), help="neighbours of a point, itself included")
+    network.add_argument("--block", choices=BLOCKS, help="what is done with the output of a convolution")
+    network.add_argument("--conv", choices=CONVOLUTIONS, help="graph convolution")
+    network.add_argument("--graph", choices=GRAPHS, help="neighbours in the features of each block, or in xyz once")
+    network.add_argument("--dilation", action=yes_or_no, help="block i takes every i-th neighbour")
+    network.add_argument(
+        "--epsilon", metavar="0-1", type=_number(float, 0), help="how often neighbours are drawn at random"
+    )
+    network.add_argument("--dropout", metavar="0-1", type=_number(float, 0), help="before the last layer")
+
+
+def _help(what, setting):
+    return f"{what + ' ' if what else ''}(default: {DEFAULTS[setting]})"
+
+
+def run(arguments):
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    config = _resumed_config(given) if arguments.resume else _config(given)
+    with _StopSignals() as signals, _Display(arguments.out, quiet=int(os.environ.get("RANK", 0)) > 0) as display:
+        outcome = train(
+            config,
+            arguments.out,
+            resume=arguments.resume,
+            device=arguments.device,
+            workers=arguments.workers,
+            time_limit=arguments.time_limit,
+            stopping=signals,
+            watcher=display,
+        )
+        display.end(outcome)
+    if outcome.reason == "stopped":
+        raise KeyboardInterrupt
+
+
+def _config(given):
+    """The settings of a new run. -> TrainConfig"""
+    if "data" not in given:
+        raise InputError("name the folder of the rooms by --data (made by s3dis-seg prepare)")
+    recipe = given.get("recipe", DEFAULTS["recipe"])
+    settings = RECIPES[recipe] | {name: given[name] for name in DEFAULTS if name in given}
+    if settings.get("published_blocks") and settings["grid"]:
+        raise InputError("--recipe published takes blocks that are not thinned; leave --grid away")
+    if settings.get("published_blocks") and settings.get("augment"):
+        raise InputError("--recipe published draws its blocks once and does not change them; leave --augment away")
+    return TrainConfig(**settings | _rooms(given, recipe) | {"overrides": _overrides(given)})
+
+
+def _resumed_config(given):
+    """The settings of the run in --out, with those that are given; `train` refuses to change what must not change."""
+    config = stored_config(given["out"])
+    settings = {name: getattr(config, name) for name in DEFAULTS}
+    if "recipe" in given:
+        settings |= RECIPES[given["recipe"]]
+    settings |= {name: given[name] for name in DEFAULTS if name in given}
+    if any(name in given for name in SPLIT):
+        settings |= _rooms({"data": config.data} | given, settings["recipe"])
+    settings["overrides"] = config.overrides | _overrides(given)
+    return TrainConfig(**settings)
+
+
+def _rooms(given, recipe):
+    """Which rooms train, validate and test. -> settings of a TrainConfig"""
+    choices = {name: given[name] for name in SPLIT if name in given}
+    if recipe == "published" and "split_file" not in choices:
+        choices.setdefault("val_rooms", [])  # the paper validates on nothing
+    split = split_rooms(rooms_of(given["data"]).values(), **choices)
+    return {
+        "train_rooms": tuple(path.stem for path in split.train),
+        "val_rooms": tuple(path.stem for path in split.val),
+        "test_rooms": tuple(path.stem for path in split.test),
+        "test_area": given.get("test_area"),
+    }
+
+
+def _overrides(given):
+    return {name: given[name] for name in OVERRIDES if name in given}
+
+
+class _StopSignals:
+    """Ctrl-C and SIGTERM ask for a stop at the next step; a second one does not wait."""
+
+    def __init__(self):
+        self.asked = False
+
+    def __call__(self):
+        return self.asked
+
+    def __enter__(self):
+        self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *error):
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number, frame):
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        # Nothing that might be in the middle of writing may be asked to write.
+        os.write(2, b"\nstopping after this step and saving; once more to stop at once\n")
+
+
+class _Display(Watcher):
+    """A progress bar over all blocks of the run, and a line an epoch. quiet: nothing, for all processes but one."""
+
+    def __init__(self, out, quiet):
+        self.out, self.quiet, self.bar, self.blocks = out, quiet, None, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self.bar:
+            self.bar.close()
+
+    def say(self, text):
+        if not self.quiet:
+            tqdm.write(text)
+
+    note = say
+
+    def begin(self, plan):
+        self.plan, config, batch = plan, plan.config, plan.batch_size
+        self.say(
+            f"{config.model}: {plan.parameters:,} parameters; {len(config.train_rooms)} rooms train, "
+            f"{len(config.val_rooms)} validate, {len(config.test_rooms)} are left out\n"
+            f"{plan.blocks:,} blocks an epoch in {plan.steps_per_epoch:,} steps of {batch}, {config.epochs} epochs, "
+            f"on {plan.device}" + (f" with {plan.processes} processes" if plan.processes > 1 else "")
+        )
+        self.bar = tqdm(
+            total=plan.config.epochs * plan.steps_per_epoch * batch,
+            initial=(plan.epoch * plan.steps_per_epoch + plan.step) * batch,
+            unit=" blocks",
+            disable=self.quiet,
+            smoothing=0.05,
+        )
+        self.bar.set_description(f"epoch {min(plan.epoch + 1, plan.config.epochs)}/{plan.config.epochs}", refresh=False)
+
+    def looked(self, epoch, step, loss):
+        plan = self.plan
+        self.bar.set_description(f"epoch {epoch + 1}/{plan.config.epochs}", refresh=False)
+        self.bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+        self.bar.update((epoch * plan.steps_per_epoch + step) * plan.batch_size - self.bar.n)
+
+    def validating(self, done, batches):
+        self.bar.set_postfix_str(f"validating {done / batches:.0%}")
+
+    def epoch_ended(self, row, is_best):
+        line = f"epoch {row['epoch']}: loss {row['train_loss']:.3f}, {row['blocks_per_second']:.1f} blocks/s"
+        if not math.isnan(row.get("val_miou", math.nan)):
+            line += (
+                f", validation: loss {row['val_loss']:.3f}, mIoU {row['val_miou']:.1%}, accuracy {row['val_oa']:.1%}"
+            )
+            line += ", the best so far" if is_best else ""
+        self.say(line)
+
+    def end(self, outcome):
+        self.bar.close()
+        out = shlex.quote(str(self.out))
+        if outcome.reason == "finished":
+            weights = "last.pt" if outcome.best is None else "best.pt"
+            best = "" if outcome.best is None else f", validation mIoU {outcome.best:.1%}"
+            self.say(f"finished: {self.out / weights}{best}; curves in {self.out / 'metrics.csv'}")
+            self.say(f"next: s3dis-seg segment SCAN --checkpoint {out}/{weights} --out segmented.ply")
+        else:
+            done = f"{outcome.epoch} epochs and {outcome.step} of {self.plan.steps_per_epoch} steps"
+            self.say(
+                f"{outcome.reason} after {done}, all of it saved; go on with: s3dis-seg train --resume --out {out}"
+            )
+
+
+def _number(kind, least, above=False):
+    """A type for argparse. kind: int or float; least: the smallest value, or with `above` one that is too small."""
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not (value > least if above else value >= least) or value == math.inf:
+            noun = "an integer" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {noun} {'above' if above else 'of at least'} {least}")
+        return value
+
+    return parse

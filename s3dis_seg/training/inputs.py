@@ -1,0 +1,177 @@
+"""What a run is fed: the blocks of its rooms, in which order, and which process takes which.
+
+Letters: N points a block.
+"""
+
+import math
+import os
+import re
+import signal
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from s3dis_seg.data.augment import augment
+from s3dis_seg.data.blocks import BlockSettings
+from s3dis_seg.data.dataset import BlockDataset, PointNetBlocks, PublishedDataset, tallest
+from s3dis_seg.data.rooms import RoomFile, find_rooms
+from s3dis_seg.files import InputError
+
+STRIDE = 0.5  # metres between the columns of training; PointNet's block files have the same
+# Columns of validation do not overlap: its score is that of drawn blocks, meant for comparing epochs.
+VALIDATION_STRIDE = 1.0
+
+LICENCE = (
+    "Derived from S3DIS, the Stanford Large-Scale 3D Indoor Spaces dataset (Armeni et al., CVPR 2016): "
+    "for non-commercial academic use only, under the dataset's own agreement."
+)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains on.
+
+    training, validation: datasets of blocks, validation None without rooms for it. settings: how the blocks are cut.
+    licence: a sentence that must stay with the weights, or empty.
+    """
+
+    training: Dataset
+    validation: Dataset | None
+    class_names: tuple
+    settings: BlockSettings
+    licence: str
+
+
+def open_data(config):
+    """The blocks of the rooms that a TrainConfig names. -> Data; InputError where a room is not there."""
+    rooms = rooms_of(config.data)
+    missing = [name for name in (*config.train_rooms, *config.val_rooms) if name not in rooms]
+    if missing:
+        raise InputError(f"{config.data} lacks {len(missing)} rooms of this run, such as {missing[0]}; see --data")
+    if not config.train_rooms:
+        raise InputError(f"no room of {config.data} is left to train on; test or validate on fewer")
+    training, validation = ([rooms[name] for name in names] for names in (config.train_rooms, config.val_rooms))
+    settings = BlockSettings(num_points=config.num_points, grid=config.grid, frame_size=config.frame_size)
+    if _is_pointnet(config.data):
+        settings, licence = replace(settings, grid=0.0, frame_size=math.inf), LICENCE
+    else:
+        settings = replace(settings, tallest=tallest(training))
+        licence = LICENCE if any(_is_of_s3dis(RoomFile(path)) for path in training) else ""
+    blocks = _blocks(config, settings, training, is_training=True)
+    others = _blocks(config, settings, validation, is_training=False) if validation else None
+    return Data(blocks, others, blocks.class_names, settings, licence)
+
+
+def rooms_of(folder):
+    """Prepared rooms, or those of PointNet's block files, by name. -> dict name -> path; InputError without any."""
+    if _is_pointnet(folder):
+        return {str(name): Path(folder) / str(name) for name in np.unique(PointNetBlocks(folder).room)}
+    return {path.stem: path for path in find_rooms(folder)}
+
+
+def _is_pointnet(folder):
+    return (Path(folder) / "all_files.txt").is_file()
+
+
+def _is_of_s3dis(room):
+    return re.match(r"Area_[1-6]_", room.name) is not None and "synthetic" not in room.source
+
+
+def _blocks(config, settings, paths, is_training):
+    """The blocks of some rooms, as the settings of the run want them. -> dataset"""
+    stride = STRIDE if is_training else VALIDATION_STRIDE
+    if _is_pointnet(config.data):
+        return _pointnet_blocks(config, [path.name for path in paths])
+    if config.published_blocks:
+        return PublishedDataset(paths, stride, config.num_points, config.seed)
+    change = augment if config.augment and is_training else None
+    return BlockDataset(paths, settings, stride, is_training, config.seed, change)
+
+
+def _pointnet_blocks(config, rooms):
+    if config.augment:
+        raise InputError(f"{config.data} holds ready-made blocks, which cannot be augmented; leave --augment away")
+    blocks = PointNetBlocks(config.data, rooms=rooms)
+    num_points = len(blocks[0][1])
+    if config.num_points != num_points:
+        raise InputError(f"the blocks of {config.data} have {num_points} points; say --num-points {num_points}")
+    return blocks
+
+
+class Dated(Dataset):
+    """Blocks asked for as (epoch, number): workers have copies of a dataset, which could not be told the epoch else."""
+
+    def __init__(self, blocks):
+        self.blocks = blocks
+
+    def __getitem__(self, item):
+        epoch, number = item
+        self.blocks.set_epoch(epoch)
+        return self.blocks[number]
+
+
+class Steps(Sampler):
+    """Which blocks this process takes in each remaining step of the epoch in which `progress` stands.
+
+    Yields lists of (epoch, number of the block). Every epoch is shuffled anew; the few blocks that do not fill a batch
+    wait for the next one. A batch is dealt out to the processes, so that together they take what one alone would.
+    """
+
+    def __init__(self, num_blocks, batch_size, num_steps, seed, progress, team):
+        self.num_blocks, self.batch_size, self.num_steps, self.seed = num_blocks, batch_size, num_steps, seed
+        self.progress, self.team = progress, team
+
+    def __iter__(self):
+        epoch = self.progress.epoch
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.num_blocks).tolist()
+        for step in range(self.progress.step, self.num_steps):
+            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield [(epoch, number) for number in batch[self.team.rank :: self.team.size]]
+
+    def __len__(self):
+        return self.num_steps - self.progress.step
+
+
+def batches(config, num_blocks, team):
+    """How an epoch is divided. -> blocks a step, steps an epoch; InputError where it does not go evenly."""
+    parts = team.size * config.accumulate
+    if config.batch_size % parts:
+        raise InputError(
+            f"--batch-size {config.batch_size} cannot be dealt out evenly to {team.size} processes in "
+            f"--accumulate {config.accumulate} parts; make it a multiple of {parts}"
+        )
+    batch_size = min(config.batch_size, num_blocks - num_blocks % parts)
+    if batch_size == 0:
+        raise InputError(
+            f"the training rooms make {num_blocks} blocks, too few for {parts} parts a step; "
+            "add rooms, or lower --accumulate or the number of processes"
+        )
+    return batch_size, num_blocks // batch_size
+
+
+def make_loader(dataset, team, workers=None, keep_workers=False, **options):
+    """A DataLoader. workers: None for a sensible number; keep_workers: from one pass to the next."""
+    cuda = team.device.type == "cuda"
+    if workers is None:
+        # On a CPU the network needs the cores itself, and far longer than the blocks do.
+        workers = min(8, max(_cores() // team.size - 1, 1)) if cuda else 0
+    return DataLoader(
+        dataset,
+        num_workers=workers,
+        persistent_workers=keep_workers and workers > 0,
+        pin_memory=cuda,
+        worker_init_fn=_leave_signals_to_the_parent,
+        **options,
+    )
+
+
+def _cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _leave_signals_to_the_parent(worker):
+    # Ctrl-C reaches every process of the terminal. The parent still needs the workers until it has saved.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

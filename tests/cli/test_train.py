@@ -1,0 +1,186 @@
+"""`s3dis-seg train`: the flags, what they are turned into, and that Ctrl-C loses nothing."""
+
+import argparse
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from s3dis_seg.cli import train as command
+from s3dis_seg.cli.main import main
+from s3dis_seg.data.rooms import room_of, write_room
+from s3dis_seg.files import InputError
+from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state
+from s3dis_seg.training import stored_config
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = "--blocks 3 --channels 8 --k 4 --num-points 128 --batch-size 4 --workers 0 --device cpu".split()  # noqa: SIM905
+
+
+@pytest.fixture(scope="module")
+def rooms(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rooms")
+    for area in range(1, 4):
+        for number in range(1, 4):
+            rng = np.random.default_rng(10 * area + number)
+            xyz, labels = rng.uniform(0, (1.4, 1.4, 2.5), (900, 3)), rng.integers(0, 13, 900)
+            rgb = rng.integers(0, 256, (900, 3))
+            write_room(room_of(f"Area_{area}_office_{number}", xyz, rgb, labels), folder)
+    return str(folder)
+
+
+def parsed(*words):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return {name: value for name, value in vars(parser.parse_args(words)).items() if value is not None}
+
+
+def config_of(rooms, *words):
+    return command._config(parsed("--data", rooms, "--out", "run", *words))
+
+
+def test_without_flags_a_run_is_the_published_recipe_with_validation(rooms):
+    config = config_of(rooms, "--test-area", "3")
+    assert config.test_rooms == tuple(f"Area_3_office_{number}" for number in (1, 2, 3))
+    assert config.val_rooms == ("Area_1_office_1",)  # every 8th of the six others
+    assert len(config.train_rooms) == 5
+    assert (config.model, config.epochs, config.batch_size, config.lr, config.schedule) == (
+        "resgcn28", 100, 16, 1e-3, "halving",
+    )  # fmt: skip
+    assert (config.grid, config.frame_size, config.test_area, config.overrides) == (0.02, 8.0, 3, {})
+
+
+def test_the_published_recipe_does_not_validate(rooms):
+    config = config_of(rooms, "--recipe", "published", "--test-area", "3")
+    assert config.val_rooms == ()
+    assert (config.grid, config.frame_size, config.published_blocks) == (0.0, math.inf, True)
+    assert config_of(rooms, "--recipe", "published", "--val-rooms", "Area_2_*").val_rooms
+
+
+def test_flags_win_over_the_recipe(rooms):
+    config = config_of(rooms, "--recipe", "modern", "--no-augment", "--k", "8", "--no-dilation", "--conv", "mr")
+    assert (config.schedule, config.augment) == ("cosine", False)
+    assert config.overrides == {"k": 8, "dilation": False, "conv": "mr"}
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["--recipe", "published", "--grid", "0.02"], "leave --grid away"),
+        (["--recipe", "published", "--augment"], "leave --augment away"),
+        (["--test-area", "3", "--test-rooms", "Area_1_office_1"], "either the area or the rooms"),
+        (["--val-rooms", "Area_1_office_9"], "no room Area_1_office_9"),
+    ],
+)
+def test_impossible_combinations_are_refused(rooms, words, sentence):
+    with pytest.raises(InputError, match=sentence):
+        config_of(rooms, *words)
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["--epochs", "many"], "'many' is not an integer of at least 1"),
+        (["--batch-size", "0"], "'0' is not an integer of at least 1"),
+        (["--lr", "0"], "'0' is not a number above 0"),
+        (["--time-limit", "nan"], "'nan' is not a number above 0"),
+        (["--amp", "tf32"], "invalid choice"),
+    ],
+)
+def test_impossible_values_are_refused_in_words(words, sentence, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--out", "run", *words])
+    assert stopped.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_without_rooms_it_says_what_is_missing(tmp_path, capsys):
+    assert main(["train", "--out", str(tmp_path / "run")]) == 2
+    assert "--data" in capsys.readouterr().err
+    assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
+    assert "no prepared rooms" in capsys.readouterr().err
+
+
+def test_train_and_resume_from_the_command_line(rooms, tmp_path, capsys):
+    out = str(tmp_path / "run")
+    words = ["train", "--data", rooms, "--out", out, "--test-area", "3", *SMALL, "--epochs", "2"]
+    assert main([*words, "--time-limit", "0.00001"]) == 0
+    text = capsys.readouterr()
+    assert "5 rooms train, 1 validate, 3 are left out" in text.out
+    assert "0 epochs and 1 of" in text.out
+    assert f"go on with: s3dis-seg train --resume --out {out}" in text.out
+
+    assert main(["train", "--resume", "--out", out, "--lr", "0.1"]) == 2
+    assert "--lr 0.1 (was 0.001)" in capsys.readouterr().err
+    assert main([*words, "--resume", "--test-area", "2"]) == 2
+    assert "--test-area 2 (was 3)" in capsys.readouterr().err
+
+    # The same command with --resume, or nothing but the folder.
+    assert main([*words, "--resume"]) == 0
+    text = capsys.readouterr().out
+    assert "epoch 2: loss" in text
+    assert "best.pt, validation mIoU" in text
+    assert main(["train", "--resume", "--out", out, "--epochs", "3"]) == 0
+    assert "epoch 3: loss" in capsys.readouterr().out
+    assert stored_config(out).epochs == 3
+    assert load_checkpoint(tmp_path / "run" / "last.pt")[1].provenance["test_area"] == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_wait(number, capfd):
+    before = signal.getsignal(number)
+    with command._StopSignals() as stopping:
+        assert not stopping()
+        os.kill(os.getpid(), number)
+        assert stopping()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert "once more to stop at once" in capfd.readouterr().err
+    assert signal.getsignal(number) is before
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(rooms, tmp_path):
+    out = tmp_path / "run"
+    words = ["train", "--data", rooms, "--out", str(out), *SMALL, "--workers", "1", "--epochs", "1000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "s3dis_seg.cli.main", *words],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    # A line an epoch: the first one says that training is under way.
+    said = ""
+    while "epoch 1: loss" not in said:
+        line = process.stdout.readline()
+        assert line, said
+        said += line
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the worker gets it too
+    said += process.communicate(timeout=60)[0]
+    assert process.returncode == 130, said
+    assert f"go on with: s3dis-seg train --resume --out {out}" in said
+    assert "Traceback" not in said
+    progress = load_training_state(out / "last.pt")["progress"]
+    assert progress["epoch"] >= 1
+    assert all(value.isfinite().all() for value in load_checkpoint(out / "last.pt")[0].state_dict().values())
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(rooms, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["train", "--data", rooms, "--out", str(tmp_path / "file" / "run"), *SMALL]) == 2
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_help_shows_how_to_begin(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = capsys.readouterr().out
+    assert "s3dis-seg train --data data/rooms --model resgcn28 --test-area 5 --out runs/area5" in text
+    assert "--augment | --no-augment" in text or "--augment, --no-augment" in text
