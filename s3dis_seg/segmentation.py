@@ -22,10 +22,11 @@ from s3dis_seg.classes import UNLABELLED
 from s3dis_seg.data.blocks import Cloud, column_corners, column_points, draws, height_tiles
 from s3dis_seg.data.features import block_features, frame_of, normalize
 from s3dis_seg.data.scans import colors_as_bytes, likely_units
+from s3dis_seg.devices import device_of
 from s3dis_seg.files import InputError
 from s3dis_seg.models.checkpoint import load_checkpoint
 
-DEFAULT_CHECKPOINT = "resgcn28-s3dis-area6"
+DEFAULT_CHECKPOINT = "resgcn14-s3dis-area6"
 
 _GREY = 127.5  # 0.5 once the features have divided it by 255
 _AT_ONCE = 500_000  # points of a scan that are looked at in one go: bounds the temporary memory
@@ -85,7 +86,7 @@ class Segmenter:
             raise InputError(f"a stride of {stride} of a block is not possible; take more than 0 and at most 1")
         if passes < 1 or (batch_size is not None and batch_size < 1):
             raise InputError(f"passes ({passes}) and batch size ({batch_size}) must be at least 1")
-        self.device = _device(device)
+        self.device = device_of(device)
         self.model = model.to(self.device).eval()
         self.card, self.stride, self.passes, self.seed, self.amp = card, stride, passes, seed, amp
         self.batch_size = batch_size or (16 if self.device.type == "cuda" else 1)
@@ -257,17 +258,6 @@ class Segmenter:
 
 
 # --- before the network -----------------------------------------------------------------------------------------------
-
-
-def _device(name):
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"there is no device {str(name)!r} here; take --device cpu") from error
-    return device
 
 
 def _checked(xyz, rgb):

@@ -327,7 +327,7 @@ def test_a_batch_that_cannot_be_dealt_out_is_refused(config, tmp_path):
 def test_a_device_that_is_not_there_is_refused(config, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("this machine has the device")
-    with pytest.raises(InputError, match="no CUDA device"):
+    with pytest.raises(InputError, match="no device 'cuda'"):
         train(config, tmp_path / "run", device="cuda")
 
 

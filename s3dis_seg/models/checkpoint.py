@@ -173,7 +173,9 @@ def _plain(value, where):
         return value.item()
     if isinstance(value, torch.Tensor):
         return value.detach().cpu()
-    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+    if isinstance(value, str):
+        return str(value)  # torch.__version__ is a kind of str that no loader without code takes
+    if value is None or isinstance(value, (bool, int, float, bytes)):
         return value
     if isinstance(value, (list, tuple)):
         return type(value)(_plain(item, f"{where}[{i}]") for i, item in enumerate(value))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
+from s3dis_seg.devices import device_of
 from s3dis_seg.files import InputError
 
 
@@ -37,7 +38,7 @@ def team_of(device="auto"):
     device: "auto", "cpu" or "cuda", of which each process takes its own. InputError for one that is not there.
     """
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    device = _device(device)
+    device = device_of(device)
     if size == 1:
         yield Team(device)
         return
@@ -52,14 +53,6 @@ def team_of(device="auto"):
     finally:
         if is_ours:
             dist.destroy_process_group()
-
-
-def _device(name):
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("this machine has no CUDA device that torch can use; leave --device away or say --device cpu")
-    return torch.device(name)
 
 
 def _own_cuda_device():

@@ -43,7 +43,7 @@ def test_every_command_in_the_documents_parses(path):
 
 def test_an_unknown_option_ends_with_code_2_and_one_sentence(capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["segment", "scan.ply", "--no-such-option"])
+        main(["segment", "scan.ply", "--out", "out.ply", "--no-such-option"])
     assert stop.value.code == 2
     message = capsys.readouterr().err
     assert "--no-such-option" in message
@@ -52,7 +52,7 @@ def test_an_unknown_option_ends_with_code_2_and_one_sentence(capsys):
 
 def test_an_abbreviated_option_is_refused(capsys):
     with pytest.raises(SystemExit):
-        main(["segment", "scan.ply", "--chec", "c.pt"])
+        main(["segment", "scan.ply", "--out", "out.ply", "--chec", "c.pt"])
     assert "--chec" in capsys.readouterr().err
 
 
