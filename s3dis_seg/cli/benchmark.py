@@ -1,0 +1,129 @@
+"""Time and peak memory of the graph engine beside the official formulation, on this machine, in one run.
+
+Both sides compute the same network on the same points. Beside each other: the k-NN of all layers, one edge convolution
+(forward and backward), an evaluation, a training step; then the parts of each, and what the counted operations would
+take at the rates measured here. The official side takes minutes on a CPU; --quick only shows that everything works.
+
+Examples:
+  s3dis-seg benchmark
+  s3dis-seg benchmark --device cuda --batch-size 8 --json benchmark.json
+  s3dis-seg benchmark --quick
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from s3dis_seg.benchmark import SIDES, BenchmarkSettings, benchmark
+from s3dis_seg.files import replacing
+from s3dis_seg.models.zoo import MODELS
+
+
+def add_arguments(parser):
+    parser.add_argument("--model", choices=MODELS, default="resgcn28", help="a named network (default: %(default)s)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
+    parser.add_argument("--batch-size", metavar="B", type=_positive, default=1, help="blocks at a time (default: 1)")
+    parser.add_argument("--num-points", metavar="N", type=_positive, help="points of a block (default: 4096)")
+    parser.add_argument("--repeats", type=_positive, default=3, help="of which the quickest counts (default: 3)")
+    parser.add_argument(
+        "--quick", action=argparse.BooleanOptionalAction, default=False, help="a tiny network, in seconds"
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure there too")
+
+
+def run(arguments):
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
+    settings = BenchmarkSettings(
+        arguments.model,
+        arguments.num_points or (256 if arguments.quick else 4096),
+        arguments.batch_size,
+        device,
+        arguments.repeats,
+        quick=arguments.quick,
+    )
+    report = benchmark(settings, told=lambda what: print(f"... {what}", file=sys.stderr, flush=True))
+    print("\n".join(_lines(report)))
+    if arguments.json:
+        with replacing(arguments.json) as path:
+            path.write_text(json.dumps(report, indent=1) + "\n")
+        print(f"written to {arguments.json}")
+
+
+def _lines(report):
+    settings, machine = report["settings"], report["machine"]
+    name = machine.get("gpu") or f"{machine['processor']}, {machine['threads']} threads"
+    quick = " (quick: a tiny one)" if settings["quick"] else ""
+    yield f"{settings['model']}{quick}, {settings['batch_size']} x {settings['num_points']} points, on {name}"
+    yield ""
+    yield f"{'':24}{'official':>12}{'engine':>12}{'faster':>9}{'memory, MB':>20}{'':>9}"
+    for task, sides in report["tasks"].items():
+        yield _row(task, sides)
+    same = report["tasks"]["evaluation"].get("same_predictions")
+    if same is not None:
+        yield f"the same class for {100 * same:.2f} % of the points"
+    for task, sides in report["tasks"].items():
+        yield from ("", f"{task}: its parts, ms")
+        yield from _parts(task, sides, report["floor"].get(task))
+    rates = report["rates"]
+    yield ""
+    yield (
+        f"floor: the counted operations at {rates['operations_per_second'] / 1e9:,.0f} GFLOP/s and the gathered bytes "
+        f"at {rates['bytes_copied_per_second'] / 1e9:,.1f} GB/s, the rates of products and copies measured here"
+    )
+
+
+def _row(task, sides):
+    """One task: both times, their ratio, both memories, their ratio."""
+    cells = [f"{task:24}"]
+    cells += [_seconds(sides[side]) for side in SIDES]
+    cells.append(f"{sides['times_faster']:8.1f}x" if "times_faster" in sides else " " * 9)
+    memory = [sides[side].get("memory_above_idle") for side in SIDES]
+    cells.append(f"{_megabytes(memory[0])} /{_megabytes(memory[1])}")
+    if "memory_ratio" in sides:
+        cells.append(f"{100 * sides['memory_ratio']:7.0f} %")
+    return "".join(cells).rstrip()
+
+
+def _seconds(side):
+    return f"{'no memory':>12}" if side.get("out_of_memory") else f"{side['seconds']:10.3f} s"
+
+
+def _megabytes(size):
+    return f"{'-':>9}" if size is None else f"{size / 1e6:9,.0f}"
+
+
+def _parts(task, sides, floor):
+    """The parts of a task with their share of its time, and under an evaluation what the operations would take."""
+    parts = {side: _whole(sides[side]) for side in SIDES}
+    for name in parts[SIDES[1]]:
+        cells = [f"  {name:22}"]
+        for side in SIDES:
+            value, total = parts[side].get(name), sides[side].get("seconds")
+            cells.append(f"{'-':>18}" if value is None else f"{1e3 * value:10,.1f} ({100 * value / total:3.0f} %)")
+        yield "".join(cells)
+    if floor:
+        yield f"  {'floor':22}{'':18}{1e3 * sum(floor.values()):10,.1f}  " + ", ".join(
+            f"{name} {1e3 * value:,.1f}" for name, value in floor.items()
+        )
+
+
+def _whole(side):
+    """The parts and what they leave, which in an evaluation is fusion and prediction."""
+    parts = dict(side.get("parts", {}))
+    if "k-NN" in parts and "forward" in parts:
+        parts["rest of forward"] = parts.pop("forward") - parts["k-NN"] - parts["edge convolutions"]
+        order = ("k-NN", "edge convolutions", "rest of forward", "backward", "optimizer")
+        return {name: parts[name] for name in order}
+    if "k-NN" in parts:
+        parts["fusion and prediction"] = side["seconds"] - sum(parts.values())
+    return parts
+
+
+def _positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not a positive number")
+    return number

@@ -1,0 +1,116 @@
+"""The benchmark: its two sides compute the same, and its tables say what was measured."""
+
+import json
+
+import pytest
+import torch
+
+from s3dis_seg import benchmark as library
+from s3dis_seg.benchmark import BenchmarkSettings, Official, Stopwatch, operations, surface_blocks
+from s3dis_seg.cli.main import main
+from s3dis_seg.models.deepgcn import DeepGCN
+from s3dis_seg.models.zoo import create_model, model_config
+
+
+@pytest.mark.parametrize("block", ["res", "plain", "dense"])
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+def test_both_sides_compute_the_same_network(block, training):
+    torch.manual_seed(0)
+    network = create_model("resgcn7", block=block, blocks=3, channels=8, k=4, dropout=0.0).double()
+    official = Official(network.float()).double()
+    network = network.double().train(training)
+    official.train(training)
+    blocks = surface_blocks(2, 60).double()
+    ranks = network.draw_ranks()
+    expected = network(blocks, ranks=ranks)
+    found = official(blocks, ranks, Stopwatch("cpu"))
+    assert torch.allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_blocks_lie_on_surfaces_and_come_from_the_seed():
+    blocks = surface_blocks(2, 500)
+    assert blocks.shape == (2, 500, 9)
+    assert blocks.isfinite().all() and blocks[..., 3:].min() >= 0 and blocks[..., 3:].max() <= 1.01
+    assert ((blocks[..., 2] - 0.75).abs() < 0.01).float().mean() > 0.1
+    assert torch.equal(blocks, surface_blocks(2, 500)) and not torch.equal(blocks, surface_blocks(2, 500, seed=1))
+
+
+def test_the_operations_of_resgcn28_are_those_counted_by_hand():
+    counted = operations(model_config("resgcn28"), 1, 4096)
+    search = 2 * 4096**2 * (3 + 27 * 64)
+    rest = 2 * 4096 * (1792 * 1024 + 1792 * 512 + 512 * 256 + 256 * 13)
+    assert counted["k-NN"][0] == search and counted["fusion and prediction"][0] == rest
+    assert sum(products for products, _ in counted.values()) == pytest.approx(84e9, rel=0.03)
+
+
+def in_this_process(monkeypatch):
+    """Processes cost seconds each; here the figures do not matter."""
+
+    class Here:
+        def __init__(self, *_, **__): ...
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_): ...
+        def submit(self, function, *arguments):
+            self.found = function(*arguments)
+            return self
+
+        def result(self):
+            return self.found
+
+    monkeypatch.setattr(library, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(library, "rates", lambda device: (1e11, 1e10))
+
+
+def test_the_command_prints_both_sides_of_every_task_and_writes_the_figures(monkeypatch, tmp_path, capsys):
+    in_this_process(monkeypatch)
+    path = tmp_path / "figures.json"
+    words = ["benchmark", "--quick", "--device", "cpu", "--num-points", "64", "--repeats", "1", "--json", str(path)]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    for task in library.TASKS:
+        assert any(line.startswith(task) and "x" in line for line in printed.splitlines())
+    for part in ("k-NN", "edge convolutions", "fusion and prediction", "rest of forward", "backward", "floor"):
+        assert part in printed
+    figures = json.loads(path.read_text())
+    assert set(figures["tasks"]) == set(library.TASKS)
+    assert figures["tasks"]["evaluation"]["same_predictions"] > 0.95
+    losses = [figures["tasks"]["training step"][side]["first_loss"] for side in library.SIDES]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_figure_comes_from_a_process_of_its_own(tmp_path):
+    settings = BenchmarkSettings(num_points=64, repeats=1, quick=True)
+    library._prepare(settings, tmp_path / "case.pt")
+    with library.ProcessPoolExecutor(1, mp_context=library.multiprocessing.get_context("spawn")) as pool:
+        found = pool.submit(library._measure, settings, "official", "k-NN", tmp_path / "case.pt").result()
+    assert found["seconds"] > 0 and len(found["parts"]) == 4
+    assert found["memory_above_idle"] is None or found["memory_above_idle"] >= 0
+
+
+def test_a_side_without_enough_memory_is_told(monkeypatch, capsys):
+    in_this_process(monkeypatch)
+    measure = library._measure
+
+    def out_of_memory(settings, side, *rest):
+        return {"out_of_memory": True} if side == "official" else measure(settings, side, *rest)
+
+    monkeypatch.setattr(library, "_measure", out_of_memory)
+    assert main(["benchmark", "--quick", "--device", "cpu", "--num-points", "64", "--repeats", "1"]) == 0
+    assert capsys.readouterr().out.count("no memory") == len(library.TASKS)
+
+
+def test_what_cannot_be_measured_is_refused(capsys):
+    assert main(["benchmark", "--model", "resmrgcn28"]) == 2
+    assert "edge convolutions, which resmrgcn28 has not" in capsys.readouterr().err
+    assert main(["benchmark", "--num-points", "400", "--device", "cpu"]) == 2
+    assert "at least 432 points a block; found --num-points 400" in capsys.readouterr().err
+    if not torch.cuda.is_available():
+        assert main(["benchmark", "--device", "cuda"]) == 2
+        assert "no CUDA device" in capsys.readouterr().err
+
+
+def test_the_benchmarked_network_is_the_named_one():
+    assert BenchmarkSettings().config.blocks == 28
+    assert sum(p.numel() for p in DeepGCN(BenchmarkSettings().config).parameters()) == 3_644_301
