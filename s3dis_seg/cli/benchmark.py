@@ -61,9 +61,9 @@ def _lines(report):
     yield f"{'seconds a block':24}{'official':>12}{'engine':>12}{'faster':>9}{'memory in all, MB':>20}"
     for task, sides in report["tasks"].items():
         yield _row(task, sides, settings["batch_size"])
-    same = report["tasks"]["evaluation"].get("same_predictions")
+    same = report["tasks"]["k-NN"].get("same_neighbors")
     if same is not None:
-        yield f"the same class for {100 * same:.2f} % of the points"
+        yield f"{100 * same:.2f} % of the neighbours are the same"
     for task, sides in report["tasks"].items():
         yield from ("", f"{task}: its parts, ms for all {settings['batch_size']} blocks")
         yield from _parts(task, sides, report["floor"].get(task))

@@ -150,9 +150,11 @@ def _jobs(inputs, out):
     else:
         jobs = [(scan, out / f"{scan.stem}.ply") for scan in scans]
     for scan, target in jobs:
+        if not scan.exists():
+            raise InputError(f"there is no scan {scan}; check the path")
         if target.suffix.lower() not in WRITABLE:
             raise InputError(f"--out {target}: cannot write {target.suffix!r}; known: {', '.join(WRITABLE)}")
-        if target.exists() and scan.exists() and os.path.samefile(scan, target):
+        if target.exists() and os.path.samefile(scan, target):
             raise InputError(f"--out {target} is the scan itself; name another file, so that the scan is kept")
     targets = [target for _, target in jobs]
     twice = next((target for target in targets if targets.count(target) > 1), None)

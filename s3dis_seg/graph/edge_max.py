@@ -28,18 +28,19 @@ def edge_conv(x, neighbors, weight, bias, norm, training=None, process_group=Non
     B, N, C = x.shape
     with torch.autocast(x.device.type, enabled=False):
         rows = x.reshape(B * N, C).to(weight.dtype)
-        central, relative = weight.split(C, dim=1)
-        a = linear(rows, central - relative, bias)
-        c = linear(rows, relative)
         if training:
             norm.num_batches_tracked.add_(1)
-            y, mean, variance, edges = _EdgeMax.apply(a, c, norm.weight, norm.bias, neighbors, norm.eps, process_group)
+            y, mean, variance, edges = _EdgeMax.apply(
+                rows, weight, bias, norm.weight, norm.bias, neighbors, norm.eps, process_group
+            )
             _update_running_statistics(norm, mean, variance, edges)
         else:
             # With fixed statistics BatchNorm is s y + t, differentiable as it stands.
+            central, relative = _central_and_relative(weight)
             scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-            e = _Extreme.apply(c, neighbors, norm.weight.detach().sign())
-            y = torch.addcmul(norm.bias, F.relu(a + e) - norm.running_mean, scale)
+            e = _Extreme.apply(linear(rows, relative), neighbors, norm.weight.detach().sign())
+            highest = F.relu(linear(rows, central, bias) + e)
+            y = torch.addcmul(norm.bias, highest - norm.running_mean, scale)
     return y.view(B, N, -1)
 
 
@@ -80,14 +81,16 @@ class _Extreme(torch.autograd.Function):
 
 
 class _EdgeMax(torch.autograd.Function):
-    """BN(ReLU(a_i + e_i)) with the statistics of BN(ReLU(a_i + c_j)) over all edges i -> j of the table.
+    """max_j BN(ReLU(W [x_i, x_j - x_i] + b)) with the statistics over all edges i -> j of the table.
 
-    a, c (R, C), gamma, beta (C,) -> y (R, C), and mean and variance (C,) and number of edges, float64
+    x (R, C), weight (D, 2C), bias, gamma, beta (D,) -> y (R, D), and mean and variance (D,) and number of edges,
+    float64. Only x and the table are kept: the rest is computed again, which takes little beside the search of the
+    table and leaves a fifth of the memory.
     """
 
     @staticmethod
-    def forward(ctx, a, c, gamma, beta, neighbors, eps, process_group):
-        e, arg, relu_sum, positive, *totals = kernels_for(c).gather_extreme(a, c, neighbors, gamma.sign(), True)
+    def forward(ctx, x, weight, bias, gamma, beta, neighbors, eps, process_group):
+        highest, _, _, _, _, _, totals = _over_edges(x, weight, bias, gamma, neighbors)
         totals = torch.cat([*totals, totals[0].new_full((1,), neighbors.numel())])
         if process_group is not None:
             torch.distributed.all_reduce(totals, group=process_group)
@@ -95,9 +98,8 @@ class _EdgeMax(torch.autograd.Function):
         mean, mean_square = (totals[:-1] / edges).chunk(2)
         variance = (mean_square - mean.square()).clamp_(min=0)
         inverse = (variance + eps).rsqrt()
-        highest = e.add_(a).relu_()
-        y = torch.addcmul(beta, highest - mean.to(a.dtype), gamma * inverse.to(a.dtype))
-        ctx.save_for_backward(a, c, gamma, neighbors, highest, arg, relu_sum, positive, mean, inverse, edges)
+        y = torch.addcmul(beta, highest.sub_(mean.to(x.dtype)), gamma * inverse.to(x.dtype))
+        ctx.save_for_backward(x, weight, bias, gamma, neighbors, mean, inverse, edges)
         ctx.process_group = process_group
         ctx.mark_non_differentiable(mean, variance, edges)
         return y, mean, variance, edges
@@ -105,21 +107,49 @@ class _EdgeMax(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient, *_):
-        a, c, gamma, neighbors, highest, arg, relu_sum, positive, mean, inverse, edges = ctx.saved_tensors
-        kind = a.dtype
-        gradient = gradient.contiguous()
-        dbeta = gradient.sum(0)
-        dgamma = (gradient * (highest - mean.to(kind))).sum(0) * inverse.to(kind)
-        totals = torch.cat([dbeta, dgamma]).double()
-        if ctx.process_group is not None:
-            torch.distributed.all_reduce(totals, group=ctx.process_group)
-        c1, c2 = (totals / edges).chunk(2)
-        # By the chain rule through the statistics every edge with r > 0 gets q r + p, the extreme one also `given`.
-        slope = gamma.double() * inverse
-        q = -slope * c2 * inverse
-        p = -slope * c1 - q * mean
-        slope, p, q = slope.to(kind), p.to(kind), q.to(kind)
-        given = torch.where(highest > 0, gradient, 0) * slope
-        da = torch.addcmul(given, positive, p).addcmul_(relu_sum, q)
-        dc = kernels_for(a).scatter_edges(given, arg, neighbors, a, c, p, q)
-        return da, dc, dgamma, dbeta, None, None, None
+        # Called under the autocast of the loss, if there is one.
+        with torch.autocast(gradient.device.type, enabled=False):
+            return *_gradients(gradient, *ctx.saved_tensors, ctx.process_group), None, None, None
+
+
+def _gradients(gradient, x, weight, bias, gamma, neighbors, mean, inverse, edges, process_group):
+    """Of x, weight, bias, gamma and beta, of what _EdgeMax has kept and the gradient of its output (R, D)."""
+    highest, arg, a, c, relu_sum, positive, _ = _over_edges(x, weight, bias, gamma, neighbors)
+    kind = x.dtype
+    dbeta = gradient.sum(0)
+    dgamma = (gradient * (highest - mean.to(kind))).sum(0) * inverse.to(kind)
+    totals = torch.cat([dbeta, dgamma]).double()
+    if process_group is not None:
+        torch.distributed.all_reduce(totals, group=process_group)
+    c1, c2 = (totals / edges).chunk(2)
+    # By the chain rule through the statistics every edge with r > 0 gets q r + p, the extreme one also `given`.
+    slope = gamma.double() * inverse
+    q = -slope * c2 * inverse
+    p = -slope * c1 - q * mean
+    slope, p, q = slope.to(kind), p.to(kind), q.to(kind)
+    given = torch.where(highest > 0, gradient, 0) * slope
+    dc = kernels_for(x).scatter_edges(given, arg, neighbors, a, c, p, q)
+    da = given.addcmul_(positive, p).addcmul_(relu_sum, q)
+
+    central, relative = _central_and_relative(weight)
+    dx = linear(da, central.T).add_(linear(dc, relative.T))
+    dcentral, drelative = linear(da.T, x.T), linear(dc.T, x.T)
+    dweight = torch.cat([dcentral, drelative - dcentral], dim=1)
+    return dx, dweight, None if bias is None else da.sum(0), dgamma, dbeta
+
+
+def _central_and_relative(weight):
+    """What multiplies x_i and x_j in W [x_i, x_j - x_i] = (W1 - W2) x_i + W2 x_j. (D, 2C) -> twice (D, C)"""
+    first, second = weight.chunk(2, dim=1)
+    return first - second, second.contiguous()
+
+
+def _over_edges(x, weight, bias, gamma, neighbors):
+    """One pass over all edges. -> ReLU(a_i + e_i), arg, a, c, sum_j r_ij and #{j: r_ij > 0}, and a list: sum r, sum r^2
+
+    with a, c, e (R, D) as above, arg the row that e comes from, r_ij = ReLU(a_i + c_j).
+    """
+    central, relative = _central_and_relative(weight)
+    a, c = linear(x, central, bias), linear(x, relative)
+    e, arg, relu_sum, positive, *totals = kernels_for(x).gather_extreme(a, c, neighbors, gamma.sign(), True)
+    return e.add_(a).relu_(), arg, a, c, relu_sum, positive, totals

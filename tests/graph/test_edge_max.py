@@ -196,7 +196,7 @@ def test_what_is_no_number_stays_none(kernels):
     assert torch.equal(max_neighbors(x, neighbors).isnan().all(dim=2), touched)
 
 
-def test_nothing_as_large_as_the_edges_is_kept_for_the_backward_pass(kernels):
+def test_only_the_features_and_the_table_are_kept_for_the_backward_pass(kernels):
     B, N, C, k = 2, 100, 32, 20
     x = random(B, N, C, dtype=torch.float32).requires_grad_()
     neighbors = dilated_knn(x, k)
@@ -209,7 +209,7 @@ def test_nothing_as_large_as_the_edges_is_kept_for_the_backward_pass(kernels):
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         edge_conv(x, neighbors, weight.requires_grad_(), bias, norm)
-    assert sum(kept.values()) <= 8 * B * N * C * 4 + neighbors.nbytes + 8 * weight.nbytes < B * N * k * C * 4
+    assert sum(kept.values()) <= x.nbytes + neighbors.nbytes + 2 * weight.nbytes
 
 
 def test_the_result_does_not_depend_on_the_number_of_threads(kernels):
