@@ -232,9 +232,10 @@ def _neighbors(settings, side, case, watch):
             ranks = wanted_ranks(k, dilation)
             with watch(f"layer {i}, dilation {dilation}"):
                 if side == "official":
-                    found.append(official_neighbors(x, k, dilation, ranks)[0])
+                    table = official_neighbors(x, k, dilation, ranks)[0]
                 else:
-                    found.append(dilated_knn(x, k, ranks=ranks))
+                    table = dilated_knn(x, k, ranks=ranks)
+            found.append(table.int())
         return torch.stack(found)
 
     return step
@@ -325,7 +326,7 @@ def _measure(settings, side, task, path):
         "parts": parts,
         "memory_above_idle": None if peak is None else peak - before,
         "memory_idle": before,
-        "neighbors": first.int().cpu().numpy() if task == "k-NN" else None,
+        "neighbors": first.cpu().numpy() if task == "k-NN" else None,
         "first_loss": first.item() if task == "training step" else None,
     }
 
