@@ -304,51 +304,53 @@ def _pick(values, indices, n, ranks, out, bins, counts, places, kept, near_value
         out[w] = near_indices[out[w]]
 
 
-def _search(differences):
-    tile = _instructions(_write_tile(differences))
-
-    @_kernel
-    def search(points, panels, start, order, places, ranks, sample, largest, first, last, out):
-        """out[first:last, w] = the neighbour at rank ranks[w], where ranks leave the point itself out.
-
-        points (N / ROWS, C, ROWS), panels (P, C, W), start (P W,): distances begin there, order (P W,): which point a
-        column stands for, places (N,): its inverse, sample: so many columns in front are a fair sample, out (N, k).
-        """
-        channels, width = panels.shape[1:]
-        columns, needed = order.size, ranks[-1] + 1
-        expected = needed * sample / len(places)
-        rows = max(_ROWS, min(_CHUNK, (1 << 19) // columns // _ROWS * _ROWS))
-        distances = np.empty(rows * columns, start.dtype)
-        values, near_values = np.empty((2, columns + width), start.dtype)
-        indices, near_indices, bins, kept = np.empty((4, columns + width), np.int32)
-        counts, bin_places = np.empty((2, _BINS), np.int32)
-        for row in range(first, last, rows):
-            stop = min(row + rows, last)
-            for p in range(len(panels)):
-                for r in range(row, stop, _ROWS):
-                    tile(points, r * channels, panels, p * channels * width, start, p * width,
-                         distances, (r - row) * columns + p * width, columns, channels)  # fmt: skip
-            for i in range(row, stop):
-                own = distances[(i - row) * columns : (i - row + 1) * columns]
-                own[places[i]] = np.inf
-                n, aim, limit = 0, int(expected + 1.5 * np.sqrt(expected) + 2), -largest
-                while n < needed and limit < largest:
-                    limit = _likely_limit(own, sample, aim, largest)
-                    n = _keep(own, order, limit, values, indices)
-                    aim *= 2
-                if n < needed:
-                    # Features that overflow or are no numbers: such points come last, by their index.
-                    for j in range(len(places)):
-                        if j != i and not own[places[j]] <= limit:
-                            values[n], indices[n] = largest, j
-                            n += 1
-                _pick(values, indices, n, ranks, out[i], bins, counts, bin_places, kept, near_values, near_indices)
-
-    return search
+# In the module and not in a closure: numba finds a kernel in its cache again by the value of what it encloses, and that
+# of instructions is another one in every process.
+_tile_of_products = _instructions(_write_tile(differences=False))
+_tile_of_differences = _instructions(_write_tile(differences=True))
 
 
-_search_products = _search(differences=False)
-_search_differences = _search(differences=True)
+@_kernel
+def _search(differences, points, panels, start, order, places, ranks, sample, largest, first, last, out):
+    """out[first:last, w] = the neighbour at rank ranks[w], where ranks leave the point itself out.
+
+    points (N / ROWS, C, ROWS), panels (P, C, W), start (P W,): distances begin there, order (P W,): which point a
+    column stands for, places (N,): its inverse, sample: so many columns in front are a fair sample, out (N, k).
+    """
+    channels, width = panels.shape[1:]
+    columns, needed = order.size, ranks[-1] + 1
+    expected = needed * sample / len(places)
+    rows = max(_ROWS, min(_CHUNK, (1 << 19) // columns // _ROWS * _ROWS))
+    distances = np.empty(rows * columns, start.dtype)
+    values, near_values = np.empty((2, columns + width), start.dtype)
+    indices, near_indices, bins, kept = np.empty((4, columns + width), np.int32)
+    counts, bin_places = np.empty((2, _BINS), np.int32)
+    for row in range(first, last, rows):
+        stop = min(row + rows, last)
+        for p in range(len(panels)):
+            for r in range(row, stop, _ROWS):
+                to = (r - row) * columns + p * width
+                if differences:
+                    _tile_of_differences(points, r * channels, panels, p * channels * width, start, p * width,
+                                         distances, to, columns, channels)  # fmt: skip
+                else:
+                    _tile_of_products(points, r * channels, panels, p * channels * width, start, p * width,
+                                      distances, to, columns, channels)  # fmt: skip
+        for i in range(row, stop):
+            own = distances[(i - row) * columns : (i - row + 1) * columns]
+            own[places[i]] = np.inf
+            n, aim, limit = 0, int(expected + 1.5 * np.sqrt(expected) + 2), -largest
+            while n < needed and limit < largest:
+                limit = _likely_limit(own, sample, aim, largest)
+                n = _keep(own, order, limit, values, indices)
+                aim *= 2
+            if n < needed:
+                # Features that overflow or are no numbers: such points come last, by their index.
+                for j in range(len(places)):
+                    if j != i and not own[places[j]] <= limit:
+                        values[n], indices[n] = largest, j
+                        n += 1
+            _pick(values, indices, n, ranks, out[i], bins, counts, bin_places, kept, near_values, near_indices)
 
 
 def _panels(rows, width):
@@ -369,7 +371,6 @@ def knn(x, ranks):
     if others.size == 0:
         return out
     differences = C <= 4 or x.dtype == torch.float64
-    search = _search_differences if differences else _search_products
     largest = np.finfo(x.numpy().dtype).max
     width = _VECTORS * _VECTOR_BYTES // x.element_size()
     # Every step-th point goes to the front: a fair sample, however the points of a cloud are sorted.
@@ -390,7 +391,7 @@ def knn(x, ranks):
         tables = (_panels(factors, _ROWS), _panels(cloud[order], width), start.numpy(), columns, places)
 
         def work(first, tables=tables, found=found):
-            search(*tables, others, sample, largest, first, min(first + rows, N), found)
+            _search(differences, *tables, others, sample, largest, first, min(first + rows, N), found)
 
         in_threads(work, [(first,) for first in range(0, N, rows)])
     return out
