@@ -40,6 +40,9 @@ for name, engine in (("fast", FAST), ("textbook", TEXTBOOK)):
                 torch.testing.assert_close(
                     value, wanted[key], rtol=1e-9, atol=1e-9, msg=lambda text: f"{name} {conv} {key}: {text}"
                 )
+# The first to leave must not tear down what the other still uses.
+dist.barrier()
+dist.destroy_process_group()
 """
 
 
