@@ -6,7 +6,7 @@ commands and is printed as one would type it.
 
 Examples:
   s3dis-seg demo
-  s3dis-seg demo --out /tmp/demo --seed 7
+  s3dis-seg demo --out runs/demo --seed 7
 """
 
 import shlex

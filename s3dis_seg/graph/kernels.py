@@ -293,8 +293,6 @@ def gather_extreme(a, c, neighbors, sign, statistics):
     the order of the neighbours; and (None without statistics) sum_j r and #{j: r > 0} (R, C) float32, the sums of r and
     of r^2 over all edges (C,) float64.
     """
-    if sign.dtype == torch.bool:
-        sign = torch.where(sign, 1.0, -1.0)
     N, k = neighbors.shape[1:]
     R, C = c.shape
     neighbors = neighbors.contiguous()
@@ -391,15 +389,3 @@ def scatter_edges(values, arg, neighbors, a, c, p, q):
     values, arg, a, c (R, C), neighbors (B, N, k), p, q (C,) -> (R, C)
     """
     return _sums_over_incoming(values, arg, neighbors, a, c, p, q)
-
-
-@_on_its_device
-def scatter_incoming(a, c, neighbors, values, arg):
-    """The parts of `scatter_edges` one by one. -> over incoming edges #{r > 0} and sum r, `scatter_at`: each (R, C)"""
-    one, zero = torch.ones_like(c[0]), torch.zeros_like(c[0])
-    nothing = torch.zeros_like(values)
-    return (
-        _sums_over_incoming(nothing, arg, neighbors, a, c, one, zero),
-        _sums_over_incoming(nothing, arg, neighbors, a, c, zero, one),
-        _sums_over_incoming(values, arg, neighbors),
-    )
