@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from s3dis_seg.benchmark import SIDES, BenchmarkSettings, benchmark
+from s3dis_seg.cli.options import number
 from s3dis_seg.files import replacing
 from s3dis_seg.models.zoo import MODELS
 
@@ -25,9 +26,11 @@ from s3dis_seg.models.zoo import MODELS
 def add_arguments(parser):
     parser.add_argument("--model", choices=MODELS, default="resgcn28", help="a named network (default: %(default)s)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
-    parser.add_argument("--batch-size", metavar="B", type=_positive, default=2, help="blocks at a time (default: 2)")
-    parser.add_argument("--num-points", metavar="N", type=_positive, help="points of a block (default: 4096)")
-    parser.add_argument("--repeats", type=_positive, default=3, help="of which the quickest counts (default: 3)")
+    parser.add_argument(
+        "--batch-size", metavar="B", type=number(int, 1), default=2, help="blocks at a time (default: 2)"
+    )
+    parser.add_argument("--num-points", metavar="N", type=number(int, 1), help="points of a block (default: 4096)")
+    parser.add_argument("--repeats", type=number(int, 1), default=3, help="of which the quickest counts (default: 3)")
     parser.add_argument(
         "--quick", action=argparse.BooleanOptionalAction, default=False, help="a tiny network, in seconds"
     )
@@ -120,10 +123,3 @@ def _whole(side):
     if "k-NN" in parts:
         parts["fusion and prediction"] = side["seconds"] - sum(parts.values())
     return parts
-
-
-def _positive(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not a positive number")
-    return number

@@ -12,7 +12,6 @@ Examples:
   s3dis-seg evaluate out.ply --label-field classification
 """
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from s3dis_seg import __version__
 from s3dis_seg.classes import AREAS, CLASSES
+from s3dis_seg.cli.options import number
 from s3dis_seg.data.labels import labels_of
 from s3dis_seg.data.rooms import RoomFile
 from s3dis_seg.data.scans import read_scan
@@ -53,20 +53,22 @@ def add_arguments(parser):
     rooms.add_argument("--folds", metavar="RUN", nargs="+", type=Path, help="runs, each scored on the rooms it kept")
     rooms.add_argument("--test-area", type=int, choices=AREAS, help="score the rooms of this area")
     rooms.add_argument("--rooms", metavar="NAME", nargs="+", help="score these rooms; * stands for anything")
-    rooms.add_argument("--limit-rooms", metavar="N", type=_positive, help="score only N of the rooms, evenly spread")
+    rooms.add_argument(
+        "--limit-rooms", metavar="N", type=number(int, 1), help="score only N of the rooms, evenly spread"
+    )
     how = parser.add_argument_group("how rooms are scored")
     how.add_argument("--protocol", choices=PROTOCOLS, help="which points count (default: all-points)")
     how.add_argument(
         "--stride", type=float, help="distance of windows in their widths (default: 0.5; 1.0 if published)"
     )
-    how.add_argument("--passes", type=_positive, help="how often each point is looked at (default: 1)")
-    how.add_argument("--seed", type=_not_negative, help="of the draws of points (default: 0)")
+    how.add_argument("--passes", type=number(int, 1), help="how often each point is looked at (default: 1)")
+    how.add_argument("--seed", type=number(int, 0), help="of the draws of points (default: 0)")
     how.add_argument("--device", help="cpu, cuda or auto (default: auto)")
-    how.add_argument("--batch-size", type=_positive, help="blocks at a time; changes no score")
+    how.add_argument("--batch-size", type=number(int, 1), help="blocks at a time; changes no score")
     model = parser.add_argument_group("checkpoints in the official layout, which do not tell their network")
     model.add_argument("--model", help="name of the network, such as resgcn28")
     for name in _NUMBERS:
-        model.add_argument(f"--{name}", type=_positive, help=f"its {_NUMBERS[name]}, where not that of the name")
+        model.add_argument(f"--{name}", type=number(int, 1), help=f"its {_NUMBERS[name]}, where not that of the name")
     results = parser.add_argument_group("results")
     results.add_argument("--out", type=Path, help="folder for scores.json, scores.csv, confusion.png and predictions")
     results.add_argument("--predictions", type=Path, help="folder to keep predictions in (default: OUT/predictions)")
@@ -96,20 +98,6 @@ class _Evaluation:
     levels: dict
     settings: dict
     warnings: list
-
-
-def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, not {text}")
-    return value
-
-
-def _not_negative(text):
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected 0 or more, not {text}")
-    return value
 
 
 def _flag(name):

@@ -23,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from s3dis_seg.classes import UNLABELLED
+from s3dis_seg.cli.options import number
 from s3dis_seg.data.scans import READABLE, UNITS, WRITABLE, read_scan, write_scan
 from s3dis_seg.files import InputError
 from s3dis_seg.models.zoo import MODELS
@@ -53,16 +54,16 @@ def add_arguments(parser):
         default=0.5,
         help="distance of windows as a part of their width; 1.0 is the fast way (default: %(default)s)",
     )
-    how.add_argument("--passes", type=_positive, default=1, help="how often each point is looked at (default: 1)")
+    how.add_argument("--passes", type=number(int, 1), default=1, help="how often each point is looked at (default: 1)")
     how.add_argument("--device", default="auto", help="cpu, cuda or auto (default: auto)")
-    how.add_argument("--batch-size", metavar="N", type=_positive, help="blocks at a time (default: by the device)")
+    how.add_argument("--batch-size", metavar="N", type=number(int, 1), help="blocks at a time (default: by the device)")
     how.add_argument("--amp", action=yes_or_no, default=False, help="some products in bfloat16: faster on a GPU")
-    how.add_argument("--seed", type=_natural, default=0, help="of the draws of points (default: %(default)s)")
+    how.add_argument("--seed", type=number(int, 0), default=0, help="of the draws of points (default: %(default)s)")
     model = parser.add_argument_group("checkpoints in the official layout, which do not tell their network")
     model.add_argument("--model", choices=MODELS, help="a named network, which the rest changes")
-    model.add_argument("--blocks", metavar="N", type=_positive, help="depth, the head included")
-    model.add_argument("--channels", metavar="C", type=_positive, help="of every graph convolution")
-    model.add_argument("--k", metavar="K", type=_positive, help="neighbours of a point, itself included")
+    model.add_argument("--blocks", metavar="N", type=number(int, 1), help="depth, the head included")
+    model.add_argument("--channels", metavar="C", type=number(int, 1), help="of every graph convolution")
+    model.add_argument("--k", metavar="K", type=number(int, 1), help="neighbours of a point, itself included")
 
 
 def run(arguments):
@@ -124,20 +125,6 @@ def _segment(segmenter, path, out, arguments):
 
 
 # --- before the start -------------------------------------------------------------------------------------------------
-
-
-def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, not {text}")
-    return value
-
-
-def _natural(text):
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected 0 or more, not {text}")
-    return value
 
 
 def _jobs(inputs, out):

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from s3dis_seg.cli.options import number
 from s3dis_seg.data.dataset import split_rooms
 from s3dis_seg.files import InputError
 from s3dis_seg.models.deepgcn import BLOCKS, CONVOLUTIONS, GRAPHS
@@ -42,14 +43,14 @@ def add_arguments(parser):
     run.add_argument(
         "--time-limit",
         metavar="MINUTES",
-        type=_number(float, 0, above=True),
+        type=number(float, 0, above=True),
         help="save and stop then; --resume goes on",
     )
     run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: CUDA if it is there")
     run.add_argument(
-        "--workers", metavar="N", type=_number(int, 0), help="processes that read (default: by the machine)"
+        "--workers", metavar="N", type=number(int, 0), help="processes that read (default: by the machine)"
     )
-    run.add_argument("--seed", metavar="N", type=_number(int, 0), help="of everything random (default: 0)")
+    run.add_argument("--seed", metavar="N", type=number(int, 0), help="of everything random (default: 0)")
     run.add_argument("--deterministic", action=yes_or_no, help="the same result every time on CUDA too, but slower")
 
     rooms = parser.add_argument_group("which rooms")
@@ -68,40 +69,40 @@ def add_arguments(parser):
         "blocks, no thinning, no validation, last weights; modern: augmentation, cosine schedule with warm-up, weight "
         "decay 0.01, label smoothing 0.1",
     )
-    recipe.add_argument("--epochs", metavar="N", type=_number(int, 1), help=_help("", "epochs"))
-    recipe.add_argument("--batch-size", metavar="B", type=_number(int, 1), help=_help("blocks a step", "batch_size"))
+    recipe.add_argument("--epochs", metavar="N", type=number(int, 1), help=_help("", "epochs"))
+    recipe.add_argument("--batch-size", metavar="B", type=number(int, 1), help=_help("blocks a step", "batch_size"))
     recipe.add_argument(
         "--accumulate",
         metavar="PARTS",
-        type=_number(int, 1),
+        type=number(int, 1),
         help="compute a step in parts that need less memory; only BatchNorm sees the difference (default: 1)",
     )
     recipe.add_argument(
-        "--lr", metavar="RATE", type=_number(float, 0, above=True), help=_help("learning rate at the start", "lr")
+        "--lr", metavar="RATE", type=number(float, 0, above=True), help=_help("learning rate at the start", "lr")
     )
     recipe.add_argument("--augment", action=yes_or_no, help="turn, mirror, scale and recolour blocks")
     recipe.add_argument("--amp", choices=AMP, help="precision of the large products (default: off, float32)")
     recipe.add_argument(
-        "--val-every", metavar="EPOCHS", type=_number(int, 1), help=_help("epochs between validations", "val_every")
+        "--val-every", metavar="EPOCHS", type=number(int, 1), help=_help("epochs between validations", "val_every")
     )
-    recipe.add_argument("--num-points", metavar="N", type=_number(int, 1), help=_help("points a block", "num_points"))
+    recipe.add_argument("--num-points", metavar="N", type=number(int, 1), help=_help("points a block", "num_points"))
     recipe.add_argument(
-        "--grid", metavar="METRES", type=_number(float, 0), help="thin to this grid, 0: not (default: 0.02)"
+        "--grid", metavar="METRES", type=number(float, 0), help="thin to this grid, 0: not (default: 0.02)"
     )
 
     network = parser.add_argument_group("the network")
     network.add_argument("--model", choices=MODELS, help=_help("a named network, which the rest changes", "model"))
-    network.add_argument("--blocks", metavar="N", type=_number(int, 1), help="depth, the head included")
-    network.add_argument("--channels", metavar="C", type=_number(int, 1), help="of every graph convolution")
-    network.add_argument("--k", metavar="K", type=_number(int, 1), help="neighbours of a point, itself included")
+    network.add_argument("--blocks", metavar="N", type=number(int, 1), help="depth, the head included")
+    network.add_argument("--channels", metavar="C", type=number(int, 1), help="of every graph convolution")
+    network.add_argument("--k", metavar="K", type=number(int, 1), help="neighbours of a point, itself included")
     network.add_argument("--block", choices=BLOCKS, help="what is done with the output of a convolution")
     network.add_argument("--conv", choices=CONVOLUTIONS, help="graph convolution")
     network.add_argument("--graph", choices=GRAPHS, help="neighbours in the features of each block, or in xyz once")
     network.add_argument("--dilation", action=yes_or_no, help="block i takes every i-th neighbour")
     network.add_argument(
-        "--epsilon", metavar="0-1", type=_number(float, 0), help="how often neighbours are drawn at random"
+        "--epsilon", metavar="0-1", type=number(float, 0), help="how often neighbours are drawn at random"
     )
-    network.add_argument("--dropout", metavar="0-1", type=_number(float, 0), help="before the last layer")
+    network.add_argument("--dropout", metavar="0-1", type=number(float, 0), help="before the last layer")
 
 
 def _help(what, setting):
@@ -185,8 +186,8 @@ class _StopSignals:
         return self
 
     def __exit__(self, *error):
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+        for which, handler in self.before.items():
+            signal.signal(which, handler)
 
     def _ask(self, number, frame):
         if self.asked:
@@ -263,19 +264,3 @@ class _Display(Watcher):
             self.say(
                 f"{outcome.reason} after {done}, all of it saved; go on with: s3dis-seg train --resume --out {out}"
             )
-
-
-def _number(kind, least, above=False):
-    """A type for argparse. kind: int or float; least: the smallest value, or with `above` one that is too small."""
-
-    def parse(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not (value > least if above else value >= least) or value == math.inf:
-            noun = "an integer" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {noun} {'above' if above else 'of at least'} {least}")
-        return value
-
-    return parse

@@ -15,6 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from s3dis_seg.cli.options import number
 from s3dis_seg.data.labels import labels_of
 from s3dis_seg.data.scans import UNITS, read_scan
 from s3dis_seg.files import InputError
@@ -44,7 +45,9 @@ def add_arguments(parser):
         "--azimuth", type=float, help="where to look from, in degrees from +x to +y (default: over a long side)"
     )
     parser.add_argument("--elevation", type=float, default=68.0, help="degrees above the ground (default: 68)")
-    parser.add_argument("--zoom", type=_above_zero, help="2 shows the middle half of the picture (default: 1)")
+    parser.add_argument(
+        "--zoom", type=number(float, 0, above=True), help="2 shows the middle half of the picture (default: 1)"
+    )
     parser.add_argument(
         "--size",
         type=_whole,
@@ -121,13 +124,6 @@ def _tell(sentence, entries=()):
 def _square(color):
     red, green, blue = color
     return f"\033[48;2;{red};{green};{blue}m  \033[0m " if sys.stdout.isatty() else ""
-
-
-def _above_zero(text):
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, not {text}")
-    return value
 
 
 def _whole(text):
