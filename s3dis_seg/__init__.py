@@ -1,6 +1,11 @@
 """Semantic segmentation of point clouds with deep graph networks (DeepGCNs), in the order of the pipeline."""
 
+import os
 from importlib import import_module
+
+# Read by OpenMP when torch is imported. Waiting threads that spin stop each other on a busy machine: training a small
+# network then takes up to five times as long (measured with one other process on two cores).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Name -> the module that has it. A name is imported when it is first used, so that a small script starts quickly
 # and a machine without, say, plyfile can still train.

@@ -1,7 +1,6 @@
 """The command `s3dis-seg`: finds the sub-command, prints its errors in one sentence, sets the exit code."""
 
 import argparse
-import os
 import sys
 from importlib import import_module
 
@@ -55,9 +54,6 @@ def _parser(chosen):
 
 def parse(argv):
     """The words of a command line -> its arguments; `arguments.run(arguments)` runs the command."""
-    # Read by OpenMP when torch is imported. Waiting threads that spin stop each other on a busy machine: training a
-    # small network then takes up to five times as long (measured with one other process on two cores).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     chosen = next((word for word in argv if word in COMMANDS), None)
     return _parser(chosen).parse_args(argv)
 

@@ -20,9 +20,12 @@ from s3dis_seg.files import InputError
 from s3dis_seg.graph import edge_max, knn, reference
 from s3dis_seg.graph.batch_norm import batch_norm
 from s3dis_seg.graph.knn import wanted_ranks
+from s3dis_seg.graph.products import linear
 
 FUSION_CHANNELS = 1024
 PREDICTION_CHANNELS = (512, 256)
+# So many points at a time go through fusion and prediction where no gradient is wanted.
+POINTS_AT_ONCE = 512
 
 
 class Engine(NamedTuple):
@@ -46,12 +49,12 @@ class Layer(nn.Module):
         self.norm = nn.BatchNorm1d(out_channels)
 
     def forward(self, x, process_group=None):
-        return self.activate(self.linear(x), process_group)
+        return self.activate(linear(x, self.linear.weight, self.linear.bias), process_group)
 
     def of_pair(self, x, y, process_group=None):
         """The layer of [x, y], without the concatenation. (B, N, C), (B, N, C) -> (B, N, D)"""
         first, second = self.linear.weight.split(x.shape[-1], dim=1)
-        return self.activate(F.linear(x, first, self.linear.bias) + F.linear(y, second), process_group)
+        return self.activate(linear(x, first, self.linear.bias) + linear(y, second), process_group)
 
     def activate(self, x, process_group=None):
         """ReLU and BatchNorm of what the linear part made (and may be overwritten). (B, N, D) -> (B, N, D)"""
@@ -273,18 +276,20 @@ class DeepGCN(nn.Module):
         """What the head and every block put out, once each. (B, N, 9) -> (B, N, blocks * channels)"""
         neighbors_in = self._neighbor_search(blocks[..., :3], ranks)
         x = self.head(blocks, neighbors_in(blocks[..., :3], 0), self.engine, self.process_group)
-        outputs = [x]
+        outputs = _SideBySide(sum(self.config.widths))
         if self.config.block == "dense":
             grown = x.new_empty(*x.shape[:2], self.config.widths[-1])
             x = _Append.apply(x[..., :0], x, grown)
+        else:
+            outputs.add(x)
         for i, conv in enumerate(self.backbone, start=1):
             new = conv(x, neighbors_in(x, i), self.engine, self.process_group)
             if self.config.block == "dense":
                 x = _Append.apply(x, new, grown)
             else:
                 x = x + new if self.config.block == "res" else new
-                outputs.append(x)
-        return x if self.config.block == "dense" else torch.cat(outputs, dim=-1)
+                outputs.add(x)
+        return x if self.config.block == "dense" else outputs.together()
 
     def _neighbor_search(self, xyz, ranks):
         """-> function of features (B, N, C) and the number of the block, giving neighbours (B, N, k)"""
@@ -296,15 +301,26 @@ class DeepGCN(nn.Module):
 
     def _predict(self, features):
         """Fusion and prediction. (B, N, blocks * channels) -> (B, N, num_classes)"""
-        fusion, (first, second, last), group = self.fusion, self.prediction, self.process_group
-        x = fusion.activate(F.linear(features, self._folded(fusion.linear.weight), fusion.linear.bias), group)
-        cloud = max_over_points(x)
+        first = self.prediction[0].linear
+        # Without gradients and batch statistics points need not go through all together; a GPU would wait for orders.
+        together = self.training or torch.is_grad_enabled() or features.device.type != "cpu"
+        pieces = [features] if together else features.split(POINTS_AT_ONCE, dim=1)
+        weight = self._folded(self.fusion.linear.weight)
+        cloud = torch.stack([max_over_points(self._fused(piece, weight)) for piece in pieces]).amax(dim=0)
         # The cloud's feature is the same for all its points, and so is its share of the product.
-        of_cloud, of_point = first.linear.weight.split([cloud.shape[1], sum(self.config.widths)], dim=1)
-        shared = F.linear(cloud, of_cloud, first.linear.bias)
-        x = F.linear(features, self._folded(of_point)) + shared.unsqueeze(1)
-        x = second(first.activate(x, group), group)
-        return last(self.dropout(x)).to(last.weight.dtype)
+        of_cloud, of_point = first.weight.split([cloud.shape[1], sum(self.config.widths)], dim=1)
+        shared = linear(cloud, of_cloud, first.bias).unsqueeze(1)
+        weight = self._folded(of_point).contiguous()
+        return torch.cat([self._classified(piece, weight, shared) for piece in pieces], dim=1)
+
+    def _fused(self, features, weight):
+        return self.fusion.activate(linear(features, weight, self.fusion.linear.bias), self.process_group)
+
+    def _classified(self, features, weight, shared):
+        first, second, last = self.prediction
+        x = first.activate(linear(features, weight) + shared, self.process_group)
+        x = self.dropout(second(x, self.process_group))
+        return linear(x, last.weight, last.bias).to(last.weight.dtype)
 
     def _folded(self, weight):
         """Weights for all outputs one after another -> weights for what `_features` holds. (D, sum of widths) -> (D, C)
@@ -312,6 +328,27 @@ class DeepGCN(nn.Module):
         Each output of a dense block begins with the one before it, so the columns that meet the same channel add up.
         """
         return _FoldColumns.apply(weight, self.config.widths) if self.config.block == "dense" else weight
+
+
+class _SideBySide:
+    """cat(outputs, dim=-1). Where no gradient is wanted each goes to its place at once, so that none is there twice."""
+
+    def __init__(self, width):
+        self.width, self.filled = width, 0
+        self.outputs, self.whole = [], None
+
+    def add(self, x):
+        if torch.is_grad_enabled():
+            self.outputs.append(x)
+            return
+        if self.whole is None:
+            self.whole = x.new_empty(*x.shape[:2], self.width)
+        end = self.filled + x.shape[-1]
+        self.whole[..., self.filled : end] = x
+        self.filled = end
+
+    def together(self):
+        return torch.cat(self.outputs, dim=-1) if self.whole is None else self.whole
 
 
 class _FoldColumns(torch.autograd.Function):
