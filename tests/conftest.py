@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import s3dis_seg  # noqa: F401, I001: before torch, which then takes the way of waiting that is set there
+import s3dis_seg  # noqa: F401 - before torch, for it sets how OpenMP waits  # isort: skip
 import pytest
 import torch
 

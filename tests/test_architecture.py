@@ -21,6 +21,7 @@ ALLOWED = {
     "metrics": {"classes", "files"},
     "report": {"classes", "files", "metrics"},
     "training": {"classes", "files", "devices", "data", "models", "metrics"},
+    "proof": {"files", "models", "training"},
     "segmentation": {"classes", "files", "devices", "data", "models"},
     "evaluation": {"classes", "files", "data", "models", "metrics", "segmentation"},
     "view": {"classes", "files", "data"},

@@ -4,10 +4,15 @@ Both sides compute the same network on the same points. Beside each other: the k
 (forward and backward), an evaluation, a training step; then the parts of each, and what the counted operations would
 take at the rates measured here. The official side takes minutes on a CPU; --quick only shows that everything works.
 
+--proof trains instead: the first steps of the published recipe on prepared rooms, with the engine, with the textbook
+form from the same seed, and with the textbook form from another seed.
+
 Examples:
   s3dis-seg benchmark
   s3dis-seg benchmark --device cuda --batch-size 8 --json benchmark.json
+  s3dis-seg benchmark --engine-only --model resgcn112 --batch-size 8
   s3dis-seg benchmark --quick
+  s3dis-seg benchmark --proof data/rooms --num-points 1024 --batch-size 4
 """
 
 import argparse
@@ -16,11 +21,14 @@ import sys
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from s3dis_seg.benchmark import SIDES, BenchmarkSettings, benchmark
 from s3dis_seg.cli.options import number
 from s3dis_seg.files import replacing
 from s3dis_seg.models.zoo import MODELS
+from s3dis_seg.proof import FIRST, RUNS, prove
+from s3dis_seg.training import RECIPES, TrainConfig, rooms_of
 
 
 def add_arguments(parser):
@@ -35,9 +43,63 @@ def add_arguments(parser):
         "--quick", action=argparse.BooleanOptionalAction, default=False, help="a tiny network, in seconds"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure there too")
+    parser.add_argument("--proof", metavar="ROOMS", type=Path, help="compare trainings on these prepared rooms")
+    parser.add_argument("--steps", metavar="N", type=number(int, 1), default=50, help="of a proof (default: 50)")
 
 
 def run(arguments):
+    report, lines = _proof(arguments) if arguments.proof else _benchmark(arguments)
+    print("\n".join(lines))
+    if arguments.json:
+        with replacing(arguments.json) as path:
+            path.write_text(json.dumps(report, indent=1) + "\n")
+        print(f"written to {arguments.json}")
+
+
+def _proof(arguments):
+    """Compare trainings. -> report, lines to print"""
+    config = TrainConfig(
+        data=str(arguments.proof),
+        train_rooms=tuple(rooms_of(arguments.proof)),
+        recipe="published",
+        model=arguments.model,
+        num_points=arguments.num_points or 4096,
+        batch_size=arguments.batch_size,
+        **RECIPES["published"],
+    )
+    with tqdm(total=FIRST + len(RUNS) * arguments.steps, unit=" steps") as bar:
+
+        def told(run, step):
+            bar.set_description(run, refresh=False)
+            bar.update()
+
+        report = prove(config, arguments.steps, arguments.device, told)
+    return report, _proof_lines(config, report)
+
+
+def _proof_lines(config, report):
+    losses, exact = report["losses"], report["at_the_same_weights"]
+    yield (
+        f"{config.model}, recipe published, {config.batch_size} x {config.num_points} points a step, "
+        f"{len(config.train_rooms)} rooms"
+    )
+    yield ""
+    yield f"{FIRST} steps at the same weights, in float64, engine beside textbook form: losses differ by at most"
+    yield f"{max(exact['loss']):.1e}, gradients by {max(exact['gradient']):.1e} (relative)"
+    yield ""
+    yield "loss of step" + "".join(f"{name:>20}" for name in losses)
+    for step, row in enumerate(zip(*losses.values()), start=1):
+        if step <= FIRST or step % 5 == 0:
+            yield f"{step:12}" + "".join(f"{loss:20.4f}" for loss in row)
+    yield f"{'mean':>12}" + "".join(f"{sum(run) / len(run):20.4f}" for run in losses.values())
+    yield ""
+    yield f"{'how far from textbook':24}{f'first {FIRST} steps, at most':>28}{'means over all steps':>24}"
+    for name, first in report["first_steps_differ"].items():
+        yield f"{name:24}{first:28.2%}{report['means_differ'][name]:24.4f}"
+
+
+def _benchmark(arguments):
+    """Measure. -> report, lines to print"""
     device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     settings = BenchmarkSettings(
         arguments.model,
@@ -48,11 +110,7 @@ def run(arguments):
         quick=arguments.quick,
     )
     report = benchmark(settings, told=lambda what: print(f"... {what}", file=sys.stderr, flush=True))
-    print("\n".join(_lines(report)))
-    if arguments.json:
-        with replacing(arguments.json) as path:
-            path.write_text(json.dumps(report, indent=1) + "\n")
-        print(f"written to {arguments.json}")
+    return report, _lines(report)
 
 
 def _lines(report):

@@ -18,6 +18,7 @@ from torch.utils.data import Subset
 from s3dis_seg.classes import UNLABELLED
 from s3dis_seg.files import InputError
 from s3dis_seg.metrics import confusion_matrix, scores
+from s3dis_seg.models.deepgcn import FAST
 from s3dis_seg.models.zoo import create_model
 from s3dis_seg.training.inputs import Dated, Steps, batches, make_loader, open_data
 from s3dis_seg.training.processes import determinism, team_of
@@ -25,12 +26,20 @@ from s3dis_seg.training.run import Progress, Record, TrainConfig, diverged, refu
 
 HALVING = 20  # epochs between two halvings of the learning rate
 WARM_UP = 0.05  # share of the cosine schedule in which the learning rate rises
-LOOK_EVERY = 10  # steps between two looks at the loss on a GPU, each of which waits for it
+LOOK_EVERY = 10  # steps, or batches of a validation
 AMP = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def train(
-    config, out, resume=False, device="auto", workers=None, time_limit=None, stopping=lambda: False, watcher=None
+    config,
+    out,
+    resume=False,
+    device="auto",
+    workers=None,
+    time_limit=None,
+    stopping=lambda: False,
+    watcher=None,
+    engine=FAST,
 ):
     """Train a network as `config` says and keep everything about it in the folder `out`. -> Outcome
 
@@ -39,7 +48,8 @@ def train(
     for bit that of a run which never stopped; on CUDA with `deterministic`.
     device: "auto", "cpu" or "cuda". workers: processes that read blocks, None for a sensible number.
     time_limit: minutes. stopping: asked after each step; once it answers True, or the time is over, the run is saved
-    where it stands and ends. InputError for settings that cannot work, and when the loss is no longer a number.
+    where it stands and ends. engine: the graph operations, see DeepGCN; they do not change what is computed.
+    InputError for settings that cannot work, and when the loss is no longer a number.
     """
     started, out, watcher = time.monotonic(), Path(out), watcher or Watcher()
 
@@ -59,6 +69,7 @@ def train(
         if stored:
             model.load_state_dict(stored["weights"])
         model.to(team.device).process_group = team.group
+        model.engine = engine
         optimizer = make_optimizer(model, config)
         scaler = torch.amp.GradScaler(team.device.type, enabled=config.amp == "fp16")
         progress = Progress()
@@ -74,7 +85,7 @@ def train(
         watcher.begin(_plan(config, data, model, batch_size, num_steps, progress, team))
         if not stored:
             record.save()  # a full or write-protected disk shows now, not after an epoch
-        look_every = LOOK_EVERY if team.device.type == "cuda" else 1
+        look_every = watcher.look_every if team.device.type == "cuda" else 1
 
         while progress.epoch < config.epochs:
             model.train()
@@ -256,7 +267,12 @@ class Plan:
 
 
 class Watcher:
-    """What `train` tells while it runs. Every method may be left as it is."""
+    """What `train` tells while it runs. Every method may be left as it is.
+
+    look_every: steps between two looks at the loss on a GPU, each of which waits for it; a CPU looks at each step.
+    """
+
+    look_every = LOOK_EVERY
 
     def begin(self, plan):
         """Once, before the first step."""

@@ -1,0 +1,111 @@
+"""Does the engine train a network as the textbook form does?
+
+Deep dynamic graphs are chaotic. One neighbour that rounding exchanges shifts the ranks, and with them the dilated
+neighbourhood, of every point that has it in its row: of ResGCN-28 the loss of the very first step moves by some
+percent. So there are two questions. At the same weights, in float64, are loss and gradient the same, step after step?
+And do trainings of their own in float32 differ by no more than rounding makes them, and by less than another seed?
+"""
+
+import tempfile
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from s3dis_seg.files import InputError
+from s3dis_seg.models.deepgcn import FAST, TEXTBOOK
+from s3dis_seg.models.zoo import create_model
+from s3dis_seg.training import Watcher, open_data, train
+from s3dis_seg.training.loop import cross_entropy, make_optimizer
+
+FIRST = 5  # steps at the same weights; also those whose losses are compared one by one
+
+
+def _rounded_otherwise(x, *arguments, **options):
+    """The textbook's neighbours of slightly larger clouds: the same ones, but for rounding."""
+    return TEXTBOOK.dilated_knn(x * (1 + 1e-6), *arguments, **options)
+
+
+# Name -> engine, and what is added to the seed.
+RUNS = {
+    "engine": (FAST, 0),
+    "textbook": (TEXTBOOK, 0),
+    "rounded otherwise": (TEXTBOOK._replace(dilated_knn=_rounded_otherwise), 0),
+    "another seed": (TEXTBOOK, 1),
+}
+
+
+def prove(config, steps, device="auto", told=lambda run, step: None):
+    """Answer both questions for the first steps of a TrainConfig. -> dict, ready for JSON
+
+    at_the_same_weights: see there. losses: of every step of each of RUNS. first_steps_differ and means_differ: name
+    of a run -> how far it is from "textbook": the largest relative difference among the first 5 losses, and the
+    difference of the means over all steps. told(run, step) is called after each step.
+    """
+    if steps < FIRST:
+        raise InputError(f"a proof takes at least {FIRST} steps; found --steps {steps}")
+    report = {"at_the_same_weights": at_the_same_weights(config, lambda step: told("same weights", step)), "losses": {}}
+    for name, (engine, seed) in RUNS.items():
+        record = _Losses(steps, lambda step, name=name: told(name, step))
+        # The run ends with its steps, whatever the number of epochs they make.
+        settings = replace(config, seed=config.seed + seed, val_rooms=(), epochs=steps)
+        with tempfile.TemporaryDirectory() as folder:
+            train(settings, folder, device=device, stopping=record.is_full, watcher=record, engine=engine)
+        report["losses"][name] = record.losses
+    losses = {name: np.array(run) for name, run in report["losses"].items()}
+    textbook = losses.pop("textbook")
+    report["first_steps_differ"] = {k: float(np.abs(run / textbook - 1)[:FIRST].max()) for k, run in losses.items()}
+    report["means_differ"] = {k: float(abs(run.mean() - textbook.mean())) for k, run in losses.items()}
+    return report
+
+
+def at_the_same_weights(config, told=lambda step: None):
+    """Five steps of training with the textbook form in float64; at each the engine computes the same once more.
+
+    -> dict: relative differences of the loss, and of the gradient (norm of the difference over norm), of every step.
+    told(step) is called after each. On the CPU, with dropout and draws as in training.
+    """
+    data = open_data(config).training
+    torch.manual_seed(config.seed)
+    model = create_model(config.model, num_classes=len(data.class_names), **config.overrides).double().train()
+    optimizer = make_optimizer(model, config)
+    differences = {"loss": [], "gradient": []}
+    batches = DataLoader(data, config.batch_size, shuffle=True, drop_last=True)
+    for step, (blocks, labels) in enumerate(islice(batches, FIRST), start=1):
+        ours, our_gradient = _loss_and_gradient(model, FAST, blocks, labels, step)
+        loss, gradient = _loss_and_gradient(model, TEXTBOOK, blocks, labels, step)
+        optimizer.step()
+        differences["loss"].append(abs(ours / loss - 1))
+        differences["gradient"].append(((our_gradient - gradient).norm() / gradient.norm()).item())
+        told(step)
+    return differences
+
+
+def _loss_and_gradient(model, engine, blocks, labels, seed):
+    """(B, N, 9), (B, N) -> float, (parameters,); the gradient stays in the model, too."""
+    model.engine = engine
+    model.generator.manual_seed(seed)
+    torch.manual_seed(seed)
+    model.zero_grad()
+    loss = cross_entropy(model(blocks.double()), labels) / labels.numel()
+    loss.backward()
+    return loss.item(), torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+
+class _Losses(Watcher):
+    """The loss of every step."""
+
+    look_every = 1
+
+    def __init__(self, steps, told):
+        self.steps, self.told, self.losses = steps, told, []
+
+    def looked(self, epoch, step, loss):
+        self.losses.append(loss)
+        self.told(len(self.losses))
+
+    def is_full(self):
+        # Asked before the step it ends with is told.
+        return len(self.losses) >= self.steps - 1
