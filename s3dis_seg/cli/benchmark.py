@@ -10,7 +10,7 @@ form from the same seed, and with the textbook form from another seed.
 Examples:
   s3dis-seg benchmark
   s3dis-seg benchmark --device cuda --batch-size 8 --json benchmark.json
-  s3dis-seg benchmark --engine-only --model resgcn112 --batch-size 8
+  s3dis-seg benchmark --engine-only --model resgcn112 --k 16 --batch-size 8 --repeats 1
   s3dis-seg benchmark --quick
   s3dis-seg benchmark --proof data/rooms --num-points 1024 --batch-size 4
 """
@@ -33,6 +33,7 @@ from s3dis_seg.training import RECIPES, TrainConfig, rooms_of
 
 def add_arguments(parser):
     parser.add_argument("--model", choices=MODELS, default="resgcn28", help="a named network (default: %(default)s)")
+    parser.add_argument("--k", type=number(int, 1), help="neighbours of a point (default: the network's)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
     parser.add_argument(
         "--batch-size", metavar="B", type=number(int, 1), default=2, help="blocks at a time (default: 2)"
@@ -41,6 +42,12 @@ def add_arguments(parser):
     parser.add_argument("--repeats", type=number(int, 1), default=3, help="of which the quickest counts (default: 3)")
     parser.add_argument(
         "--quick", action=argparse.BooleanOptionalAction, default=False, help="a tiny network, in seconds"
+    )
+    parser.add_argument(
+        "--engine-only",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="without the official side, for networks that it has no memory for",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure there too")
     parser.add_argument("--proof", metavar="ROOMS", type=Path, help="compare trainings on these prepared rooms")
@@ -65,6 +72,7 @@ def _proof(arguments):
         model=arguments.model,
         num_points=arguments.num_points or 4096,
         batch_size=arguments.batch_size,
+        overrides={} if arguments.k is None else {"k": arguments.k},
         **RECIPES["published"],
     )
     with tqdm(total=FIRST + len(RUNS) * arguments.steps, unit=" steps") as bar:
@@ -102,12 +110,14 @@ def _benchmark(arguments):
     """Measure. -> report, lines to print"""
     device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     settings = BenchmarkSettings(
-        arguments.model,
-        arguments.num_points or (256 if arguments.quick else 4096),
-        arguments.batch_size,
-        device,
-        arguments.repeats,
+        model=arguments.model,
+        k=arguments.k,
+        num_points=arguments.num_points or (256 if arguments.quick else 4096),
+        batch_size=arguments.batch_size,
+        device=device,
+        repeats=arguments.repeats,
         quick=arguments.quick,
+        engine_only=arguments.engine_only,
     )
     report = benchmark(settings, told=lambda what: print(f"... {what}", file=sys.stderr, flush=True))
     return report, _lines(report)
@@ -139,9 +149,9 @@ def _lines(report):
 def _row(task, sides, blocks):
     """One task: both times, their ratio, both peaks of memory above the idle process, their ratio."""
     cells = [f"{task:24}"]
-    cells += [_seconds(sides[side], blocks) for side in SIDES]
+    cells += [_seconds(sides.get(side), blocks) for side in SIDES]
     cells.append(f"{sides['times_faster']:8.1f}x" if "times_faster" in sides else " " * 9)
-    memory = [sides[side].get("memory_above_idle") for side in SIDES]
+    memory = [sides.get(side, {}).get("memory_above_idle") for side in SIDES]
     cells.append(f"{_megabytes(memory[0])} /{_megabytes(memory[1])}")
     if "memory_ratio" in sides:
         cells.append(f"{100 * sides['memory_ratio']:7.0f} %")
@@ -149,6 +159,8 @@ def _row(task, sides, blocks):
 
 
 def _seconds(side, blocks):
+    if side is None:
+        return f"{'-':>12}"
     return f"{'no memory':>12}" if side.get("out_of_memory") else f"{side['seconds'] / blocks:12.4f}"
 
 
@@ -158,11 +170,11 @@ def _megabytes(size):
 
 def _parts(task, sides, floor):
     """The parts of a task with their share of its time, and under an evaluation what the operations would take."""
-    parts = {side: _whole(sides[side]) for side in SIDES}
+    parts = {side: _whole(sides.get(side, {})) for side in SIDES}
     for name in parts[SIDES[1]]:
         cells = [f"  {name:22}"]
         for side in SIDES:
-            value, total = parts[side].get(name), sides[side].get("seconds")
+            value, total = parts[side].get(name), sides.get(side, {}).get("seconds")
             cells.append(f"{'-':>18}" if value is None else f"{1e3 * value:10,.1f} ({100 * value / total:3.0f} %)")
         yield "".join(cells)
     if floor:

@@ -20,7 +20,8 @@ from numba.extending import intrinsic
 
 from s3dis_seg.graph.threads import in_threads
 
-_FEATURES = binding.get_host_cpu_features()
+# A processor named by NUMBA_CPU_NAME may have less than this one.
+_FEATURES = {} if numba.config.CPU_NAME else binding.get_host_cpu_features()
 _AVX512 = bool(_FEATURES.get("avx512f") and _FEATURES.get("avx512vl"))
 _VECTOR_BYTES = 64 if _AVX512 else 32 if _FEATURES.get("avx") else 16
 # A tile of distances: this many points by this many vectors of others. It has to fit into the registers.

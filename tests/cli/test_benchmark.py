@@ -2,14 +2,18 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from s3dis_seg import benchmark as library
+from s3dis_seg import proof
 from s3dis_seg.benchmark import BenchmarkSettings, Official, Stopwatch, operations, surface_blocks
 from s3dis_seg.cli.main import main
-from s3dis_seg.models.deepgcn import DeepGCN
+from s3dis_seg.data.rooms import room_of, write_room
+from s3dis_seg.models.deepgcn import FAST, DeepGCN
 from s3dis_seg.models.zoo import create_model, model_config
+from s3dis_seg.training import TrainConfig
 
 
 @pytest.mark.parametrize("block", ["res", "plain", "dense"])
@@ -99,6 +103,57 @@ def test_a_side_without_enough_memory_is_told(monkeypatch, capsys):
     monkeypatch.setattr(library, "_measure", out_of_memory)
     assert main(["benchmark", "--quick", "--device", "cpu", "--num-points", "64", "--repeats", "1"]) == 0
     assert capsys.readouterr().out.count("no memory") == len(library.TASKS)
+
+
+def test_the_engine_can_be_measured_alone(monkeypatch, capsys):
+    in_this_process(monkeypatch)
+    words = ["--quick", "--engine-only", "--device", "cpu", "--num-points", "64", "--repeats", "1"]
+    assert main(["benchmark", *words]) == 0
+    printed = capsys.readouterr().out
+    rows = [line.split() for line in printed.splitlines() if line.startswith(library.TASKS) and "parts" not in line]
+    assert len(rows) == len(library.TASKS) and all("-" in row and not row[-1].endswith("%") for row in rows)
+    assert "floor" in printed and "the same" not in printed
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """A folder with one prepared room."""
+    folder = tmp_path_factory.mktemp("rooms")
+    rng = np.random.default_rng(0)
+    xyz, labels = rng.uniform(0, 3, (6000, 3)), rng.integers(0, 13, 6000)
+    write_room(room_of("Area_1_office_1", xyz, rng.integers(0, 256, (6000, 3)), labels), folder)
+    return folder
+
+
+def test_a_proof_compares_trainings_with_both_forms(room, tmp_path, capsys):
+    path = tmp_path / "proof.json"
+    words = ["--model", "resgcn7", "--num-points", "128", "--steps", "6", "--device", "cpu", "--json", str(path)]
+    assert main(["benchmark", "--proof", str(room), *words]) == 0
+    printed = capsys.readouterr().out
+    report = json.loads(path.read_text())
+    exact = report["at_the_same_weights"]
+    assert max(exact["loss"]) < 1e-9 and max(exact["gradient"]) < 1e-9
+    assert list(report["losses"]) == ["engine", "textbook", "rounded otherwise", "another seed"]
+    assert all(len(losses) == 6 and name in printed for name, losses in report["losses"].items())
+    # The first losses are those of the same weights, but for another seed.
+    first = {name: losses[0] for name, losses in report["losses"].items()}
+    textbook = first.pop("textbook")
+    near = {name: abs(loss / textbook - 1) for name, loss in first.items()}
+    assert near["engine"] < 0.05 and near["rounded otherwise"] < 0.05 < near["another seed"]
+
+
+def test_a_proof_finds_an_engine_that_computes_something_else(room, monkeypatch):
+    wrong = FAST._replace(
+        edge_conv=lambda x, neighbors, *rest, **options: FAST.edge_conv(x, neighbors[..., :-1], *rest, **options)
+    )
+    monkeypatch.setattr(proof, "FAST", wrong)
+    config = TrainConfig(str(room), ("Area_1_office_1",), model="resgcn7", num_points=128, batch_size=2)
+    assert min(proof.at_the_same_weights(config)["gradient"]) > 1e-3
+
+
+def test_a_proof_of_too_few_steps_is_refused(room, capsys):
+    assert main(["benchmark", "--proof", str(room), "--steps", "4"]) == 2
+    assert "at least 5 steps; found --steps 4" in capsys.readouterr().err
 
 
 def test_what_cannot_be_measured_is_refused(capsys):

@@ -2,8 +2,10 @@
 
 import importlib.util
 import os
+import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -235,6 +237,19 @@ def test_both_forms_for_processors_give_the_same():
         assert np.array_equal(kept[1][0][:n], np.flatnonzero(row <= np.float32(0.3)))
         assert n == compiled._keep(row, order, np.float32(0.3), kept[0][1], kept[1][1])
         assert np.array_equal(kept[0][0][:n], kept[0][1][:n]) and np.array_equal(kept[1][0][:n], kept[1][1][:n])
+
+
+def test_processors_without_wide_vectors_keep_the_contract(tmp_path):
+    pytest.importorskip("numba")
+    folder = Path(__file__).parent
+    command = [sys.executable, "-m", "pytest", "-q", "-k", "compiled", "-p", "no:cacheprovider"]
+    subprocess.run(
+        [*command, folder / "test_knn.py", folder / "test_edge_max.py"],
+        env={**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)},
+        cwd=folder.parents[1],
+        check=True,
+        timeout=300,
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
