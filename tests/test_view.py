@@ -11,24 +11,18 @@ from s3dis_seg.classes import CLASSES, COLORS, UNLABELLED_COLOR
 from s3dis_seg.data.labels import labels_of
 from s3dis_seg.data.scans import Scan, read_scan
 from s3dis_seg.files import InputError
-from s3dis_seg.view import (
-    BACKGROUND,
+from s3dis_seg.view.colorings import (
     RIGHT,
     WRONG,
-    Camera,
     available_colorings,
-    check_window,
     color_points,
-    fitting_camera,
     legend,
     points_below_ceiling,
     ramp,
-    render,
-    seen_points,
-    side_by_side,
-    title_height,
-    write_picture,
 )
+from s3dis_seg.view.drawing import BACKGROUND, Camera, fitting_camera, seen_points
+from s3dis_seg.view.pictures import render, side_by_side, title_height, write_picture
+from s3dis_seg.view.window import check_window
 
 CEILING, FLOOR, WALL, BEAM = (CLASSES.index(name) for name in ("ceiling", "floor", "wall", "beam"))
 FAR = np.array([500_000.0, 5_000_000.0, 300.0])
@@ -189,7 +183,7 @@ def test_the_picture_is_the_same_far_from_the_origin(room):
 
 def test_many_points_are_drawn_in_pieces(room, monkeypatch):
     whole = render(room, "truth", (300, 200))
-    monkeypatch.setattr("s3dis_seg.view._AT_ONCE", 1000)
+    monkeypatch.setattr("s3dis_seg.view.drawing._AT_ONCE", 1000)
     assert (render(room, "truth", (300, 200)) == whole).all()
 
 
