@@ -40,9 +40,10 @@ RUNS = {
 def prove(config, steps, device="auto", told=lambda run, step: None):
     """Answer both questions for the first steps of a TrainConfig. -> dict, ready for JSON
 
-    at_the_same_weights: see there. losses: of every step of each of RUNS. first_steps_differ and means_differ: name
-    of a run -> how far it is from "textbook": the largest relative difference among the first 5 losses, and the
-    difference of the means over all steps. told(run, step) is called after each step.
+    at_the_same_weights: see there. losses: of every step of each of RUNS. Then, name of a run -> how far it is from
+    "textbook". first_steps_differ: the largest relative difference among the first 5 losses; steps_differ: the mean
+    difference of the losses of the same step; means_differ: the difference of the means over all steps, which two
+    seeds may have nearly the same of by chance. told(run, step) is called after each step.
     """
     if steps < FIRST:
         raise InputError(f"a proof takes at least {FIRST} steps; found --steps {steps}")
@@ -57,6 +58,7 @@ def prove(config, steps, device="auto", told=lambda run, step: None):
     losses = {name: np.array(run) for name, run in report["losses"].items()}
     textbook = losses.pop("textbook")
     report["first_steps_differ"] = {k: float(np.abs(run / textbook - 1)[:FIRST].max()) for k, run in losses.items()}
+    report["steps_differ"] = {k: float(np.abs(run - textbook).mean()) for k, run in losses.items()}
     report["means_differ"] = {k: float(abs(run.mean() - textbook.mean())) for k, run in losses.items()}
     return report
 

@@ -101,9 +101,9 @@ def _proof_lines(config, report):
             yield f"{step:12}" + "".join(f"{loss:20.4f}" for loss in row)
     yield f"{'mean':>12}" + "".join(f"{sum(run) / len(run):20.4f}" for run in losses.values())
     yield ""
-    yield f"{'how far from textbook':24}{f'first {FIRST} steps, at most':>28}{'means over all steps':>24}"
+    yield f"{'how far from textbook':24}{f'first {FIRST}, at most':>20}{'mean over steps':>20}{'of the means':>20}"
     for name, first in report["first_steps_differ"].items():
-        yield f"{name:24}{first:28.2%}{report['means_differ'][name]:24.4f}"
+        yield f"{name:24}{first:20.2%}{report['steps_differ'][name]:20.4f}{report['means_differ'][name]:20.4f}"
 
 
 def _benchmark(arguments):

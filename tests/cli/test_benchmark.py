@@ -140,6 +140,7 @@ def test_a_proof_compares_trainings_with_both_forms(room, tmp_path, capsys):
     textbook = first.pop("textbook")
     near = {name: abs(loss / textbook - 1) for name, loss in first.items()}
     assert near["engine"] < 0.05 and near["rounded otherwise"] < 0.05 < near["another seed"]
+    assert report["steps_differ"]["engine"] < report["steps_differ"]["another seed"]
 
 
 def test_a_proof_finds_an_engine_that_computes_something_else(room, monkeypatch):
