@@ -8,11 +8,10 @@ And do trainings of their own in float32 differ by no more than rounding makes t
 
 import tempfile
 from dataclasses import replace
-from itertools import islice
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 
 from s3dis_seg.files import InputError
 from s3dis_seg.models.deepgcn import FAST, TEXTBOOK
@@ -47,7 +46,7 @@ def prove(config, steps, device="auto", told=lambda run, step: None):
     """
     if steps < FIRST:
         raise InputError(f"a proof takes at least {FIRST} steps; found --steps {steps}")
-    report = {"at_the_same_weights": at_the_same_weights(config, lambda step: told("same weights", step)), "losses": {}}
+    report = {"losses": {}}
     for name, (engine, seed) in RUNS.items():
         record = _Losses(steps, lambda step, name=name: told(name, step))
         # The run ends with its steps, whatever the number of epochs they make.
@@ -55,6 +54,7 @@ def prove(config, steps, device="auto", told=lambda run, step: None):
         with tempfile.TemporaryDirectory() as folder:
             train(settings, folder, device=device, stopping=record.is_full, watcher=record, engine=engine)
         report["losses"][name] = record.losses
+    report["at_the_same_weights"] = at_the_same_weights(config, lambda step: told("same weights", step))
     losses = {name: np.array(run) for name, run in report["losses"].items()}
     textbook = losses.pop("textbook")
     report["first_steps_differ"] = {k: float(np.abs(run / textbook - 1)[:FIRST].max()) for k, run in losses.items()}
@@ -74,8 +74,8 @@ def at_the_same_weights(config, told=lambda step: None):
     model = create_model(config.model, num_classes=len(data.class_names), **config.overrides).double().train()
     optimizer = make_optimizer(model, config)
     differences = {"loss": [], "gradient": []}
-    batches = DataLoader(data, config.batch_size, shuffle=True, drop_last=True)
-    for step, (blocks, labels) in enumerate(islice(batches, FIRST), start=1):
+    drawn = RandomSampler(data, replacement=True, num_samples=FIRST * config.batch_size)
+    for step, (blocks, labels) in enumerate(DataLoader(data, config.batch_size, sampler=drawn), start=1):
         ours, our_gradient = _loss_and_gradient(model, FAST, blocks, labels, step)
         loss, gradient = _loss_and_gradient(model, TEXTBOOK, blocks, labels, step)
         optimizer.step()

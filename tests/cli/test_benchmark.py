@@ -148,13 +148,17 @@ def test_a_proof_finds_an_engine_that_computes_something_else(room, monkeypatch)
         edge_conv=lambda x, neighbors, *rest, **options: FAST.edge_conv(x, neighbors[..., :-1], *rest, **options)
     )
     monkeypatch.setattr(proof, "FAST", wrong)
-    config = TrainConfig(str(room), ("Area_1_office_1",), model="resgcn7", num_points=128, batch_size=2)
+    # More blocks a step than the room has.
+    tiny = {"blocks": 2, "channels": 4, "k": 3}
+    config = TrainConfig(str(room), ("Area_1_office_1",), overrides=tiny, num_points=128, batch_size=200)
     assert min(proof.at_the_same_weights(config)["gradient"]) > 1e-3
 
 
-def test_a_proof_of_too_few_steps_is_refused(room, capsys):
+def test_a_proof_of_too_few_steps_or_points_is_refused(room, capsys):
     assert main(["benchmark", "--proof", str(room), "--steps", "4"]) == 2
     assert "at least 5 steps; found --steps 4" in capsys.readouterr().err
+    assert main(["benchmark", "--proof", str(room), "--num-points", "400", "--device", "cpu"]) == 2
+    assert "at least 432 points, but --num-points is 400" in capsys.readouterr().err
 
 
 def test_what_cannot_be_measured_is_refused(capsys):
