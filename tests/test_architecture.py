@@ -1,6 +1,7 @@
 """The rules of the house: who may import whom, and what is imported only where it is needed."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,15 @@ import s3dis_seg.data.s3dis, s3dis_seg.graph.knn, s3dis_seg.models.zoo, s3dis_se
 s3dis_seg.create_model("resgcn7")
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("given, expected", [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_leave_the_cores_to_others_unless_told_otherwise(given, expected):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {} if given is None else {"OMP_WAIT_POLICY": given}
+    script = "import os, sys, s3dis_seg; assert 'torch' not in sys.modules; print(os.environ['OMP_WAIT_POLICY'])"
+    done = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == expected
 
 
 def test_every_tool_is_a_door_to_its_command():
