@@ -34,18 +34,22 @@ def batch_norm(rows, norm, process_group=None, training=None):
     """
     training = norm.training if training is None else training
     rows = rows.to(norm.weight.dtype)
+    share = share_of_batch(norm) if training else 0.0
     if process_group is None or not training:
-        if training:
-            norm.num_batches_tracked.add_(1)
         return torch.nn.functional.batch_norm(
-            rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, training, norm.momentum, norm.eps
+            rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, training, share, norm.eps
         )
     count = _SumOverProcesses.apply(rows.new_tensor(float(len(rows))), process_group)
     mean = _SumOverProcesses.apply(rows.sum(0), process_group) / count
     centered = rows - mean
     variance = _SumOverProcesses.apply(centered.square().sum(0), process_group) / count
     with torch.no_grad():
-        norm.num_batches_tracked.add_(1)
-        norm.running_mean.lerp_(mean, norm.momentum)
-        norm.running_var.lerp_(variance * count / (count - 1), norm.momentum)
+        norm.running_mean.lerp_(mean, share)
+        norm.running_var.lerp_(variance * count / (count - 1), share)
     return centered * (variance + norm.eps).rsqrt() * norm.weight + norm.bias
+
+
+def share_of_batch(norm):
+    """Count one more batch. -> its weight in the running statistics: `momentum`, or that of each before it if None"""
+    norm.num_batches_tracked.add_(1)
+    return 1 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum

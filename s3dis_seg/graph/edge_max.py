@@ -12,6 +12,7 @@ import torch
 import torch.distributed
 import torch.nn.functional as F
 
+from s3dis_seg.graph.batch_norm import share_of_batch
 from s3dis_seg.graph.engines import kernels_for
 from s3dis_seg.graph.products import linear
 
@@ -29,7 +30,6 @@ def edge_conv(x, neighbors, weight, bias, norm, training=None, process_group=Non
     with torch.autocast(x.device.type, enabled=False):
         rows = x.reshape(B * N, C).to(weight.dtype)
         if training:
-            norm.num_batches_tracked.add_(1)
             y, mean, variance, edges = _EdgeMax.apply(
                 rows, weight, bias, norm.weight, norm.bias, neighbors, norm.eps, process_group
             )
@@ -57,10 +57,10 @@ def max_neighbors(x, neighbors):
 
 def _update_running_statistics(norm, mean, variance, edges):
     """As BatchNorm does: the running variance is that of the population the edges are a sample of."""
-    factor = 1 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum
+    share = share_of_batch(norm)
     with torch.no_grad():
-        norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), factor)
-        norm.running_var.lerp_((variance * edges / (edges - 1)).to(norm.running_var.dtype), factor)
+        norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share)
+        norm.running_var.lerp_((variance * edges / (edges - 1)).to(norm.running_var.dtype), share)
 
 
 class _Extreme(torch.autograd.Function):
