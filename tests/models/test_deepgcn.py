@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from s3dis_seg.graph.reference import dilated_knn
+from s3dis_seg.models import deepgcn
 from s3dis_seg.models.deepgcn import (
     BLOCKS,
     CONVOLUTIONS,
@@ -263,3 +264,17 @@ def test_a_network_can_be_copied_and_pickled():
     model, x = small().eval(), points(1, 20, 9)
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert torch.equal(other(x), model(x))
+
+
+@pytest.mark.parametrize("block", ["res", "dense", "plain"])
+def test_clouds_and_points_in_pieces_give_the_logits_of_all_together(block, monkeypatch):
+    model, x = small(block=block).eval(), points(5, 30, 9)
+    together = model(x).detach()  # gradients are wanted
+    sizes = []
+    features = model._features
+    monkeypatch.setattr(model, "_features", lambda clouds, ranks: sizes.append(len(clouds)) or features(clouds, ranks))
+    monkeypatch.setattr(deepgcn, "POINTS_OF_CLOUDS", 60)
+    monkeypatch.setattr(deepgcn, "POINTS_IN_FUSION", 7)
+    with torch.no_grad():
+        assert torch.allclose(model(x), together, rtol=1e-12, atol=1e-12)
+        assert sizes == [2, 2, 1]
