@@ -4,8 +4,9 @@ Both sides compute the same network on the same points. Beside each other: the k
 (forward and backward), an evaluation, a training step; then the parts of each, and what the counted operations would
 take at the rates measured here. The official side takes minutes on a CPU; --quick only shows that everything works.
 
---proof trains instead: the first steps of the published recipe on prepared rooms, with the engine, with the textbook
-form from the same seed, and with the textbook form from another seed.
+--proof trains instead: the first steps of the published recipe on prepared rooms, with the engine and, from the same
+seed, with the textbook form, as it is and with other rounding, then from another seed; and five steps at the same
+weights in float64.
 
 Examples:
   s3dis-seg benchmark

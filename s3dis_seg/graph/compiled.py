@@ -209,6 +209,7 @@ def _likely_limit(distances, sample, wanted, largest):
     for j in range(sample):
         low = min(low, distances[j])
         high = max(high, distances[j] if distances[j] < largest else -largest)
+    # Ended long before by ordinary features; a few far outliers make `high` that much too high.
     for _ in range(48):
         middle = low + half * (high - low)
         below = np.int32(0)
