@@ -15,7 +15,7 @@ _PUBLIC = {
     "InputError": "files",
     "read_scan": "data.scans",
     "write_scan": "data.scans",
-    "BlockSettings": "data.blocks",
+    "BlockSettings": "data.blocks.columns",
     "dilated_knn": "graph.knn",
     "create_model": "models.zoo",
     "load_checkpoint": "models.checkpoint",

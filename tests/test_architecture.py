@@ -22,11 +22,11 @@ ALLOWED = {
     "metrics": {"classes", "files"},
     "report": {"classes", "files", "metrics"},
     "training": {"classes", "files", "devices", "data", "models", "metrics"},
-    "proof": {"files", "models", "training"},
     "segmentation": {"classes", "files", "devices", "data", "models"},
     "evaluation": {"classes", "files", "data", "models", "metrics", "segmentation"},
     "view": {"classes", "files", "data"},
-    "benchmark": {"graph", "models", "files", "data"},
+    "synthetic": {"classes", "files", "data"},
+    "benchmarks": {"graph", "models", "files", "data", "training"},
 }
 IMPORTED_WHERE_NEEDED = {
     "open3d", "torch_cluster", "plyfile", "laspy", "triton", "tensorboard", "matplotlib", "polars", "numba",
@@ -78,8 +78,8 @@ class Refuse:
         if name.split('.')[0] in {IMPORTED_WHERE_NEEDED!r}:
             raise ModuleNotFoundError(f'{{name}} was imported at start')
 sys.meta_path.insert(0, Refuse())
-import s3dis_seg, s3dis_seg.training, s3dis_seg.segmentation, s3dis_seg.data.dataset, s3dis_seg.data.scans
-import s3dis_seg.data.s3dis, s3dis_seg.graph.knn, s3dis_seg.models.zoo, s3dis_seg.view, s3dis_seg.report
+import s3dis_seg, s3dis_seg.training, s3dis_seg.segmentation, s3dis_seg.data.blocks.datasets, s3dis_seg.data.scans
+import s3dis_seg.data.rooms.sources, s3dis_seg.graph.knn, s3dis_seg.models.zoo, s3dis_seg.view, s3dis_seg.report
 s3dis_seg.create_model("resgcn7")
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)

@@ -24,11 +24,11 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from s3dis_seg.benchmark import SIDES, BenchmarkSettings, benchmark
+from s3dis_seg.benchmarks.proof import FIRST, RUNS, prove
+from s3dis_seg.benchmarks.speed import SIDES, BenchmarkSettings, benchmark
 from s3dis_seg.cli.options import number
 from s3dis_seg.files import replacing
 from s3dis_seg.models.zoo import MODELS
-from s3dis_seg.proof import FIRST, RUNS, prove
 from s3dis_seg.training import RECIPES, TrainConfig, rooms_of
 
 

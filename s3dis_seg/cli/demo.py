@@ -17,10 +17,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from s3dis_seg.cli import main as command_line
-from s3dis_seg.data.rooms import RoomFile, find_rooms
+from s3dis_seg.data.rooms.prepared import RoomFile, find_rooms
 from s3dis_seg.data.scans import Scan, write_scan
-from s3dis_seg.data.synthetic import write_release
 from s3dis_seg.files import InputError
+from s3dis_seg.synthetic.rooms import write_release
 
 ROOMS = {"Area_1": 15, "Area_3": 1}
 UNSEEN = "Area_3"

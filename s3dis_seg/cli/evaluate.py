@@ -20,9 +20,9 @@ from tqdm import tqdm
 from s3dis_seg import __version__
 from s3dis_seg.classes import AREAS, CLASSES
 from s3dis_seg.cli.options import number
-from s3dis_seg.data.labels import labels_of
-from s3dis_seg.data.rooms import RoomFile
+from s3dis_seg.data.rooms.prepared import RoomFile
 from s3dis_seg.data.scans import read_scan
+from s3dis_seg.data.scans.labels import labels_of
 from s3dis_seg.evaluation import (
     PROTOCOLS,
     STRIDES,

@@ -25,8 +25,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from s3dis_seg.classes import CLASSES
-from s3dis_seg.data.rooms import BYTES_PER_POINT, RoomFile, find_rooms, room_path, write_room
-from s3dis_seg.data.s3dis import find_sources, find_strays
+from s3dis_seg.data.rooms.prepared import BYTES_PER_POINT, RoomFile, find_rooms, room_path, write_room
+from s3dis_seg.data.rooms.sources import find_sources, find_strays
 from s3dis_seg.files import InputError, replacing
 
 _POINTS_PER_SECOND = 1.5e6  # a core, from text, with some reserve: only for the estimate

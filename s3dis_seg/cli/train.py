@@ -21,7 +21,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from s3dis_seg.cli.options import number
-from s3dis_seg.data.dataset import split_rooms
+from s3dis_seg.data.splits import split_rooms
 from s3dis_seg.files import InputError
 from s3dis_seg.models.deepgcn import BLOCKS, CONVOLUTIONS, GRAPHS
 from s3dis_seg.models.zoo import MODELS

@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 from s3dis_seg.cli.options import number
-from s3dis_seg.data.labels import labels_of
 from s3dis_seg.data.scans import UNITS, read_scan
+from s3dis_seg.data.scans.labels import labels_of
 from s3dis_seg.files import InputError
 from s3dis_seg.view import (
     COLORINGS,

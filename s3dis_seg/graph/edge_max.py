@@ -13,7 +13,7 @@ import torch.distributed
 import torch.nn.functional as F
 
 from s3dis_seg.graph.batch_norm import share_of_batch
-from s3dis_seg.graph.engines import kernels_for
+from s3dis_seg.graph.dispatch import kernels_for
 from s3dis_seg.graph.products import linear
 
 

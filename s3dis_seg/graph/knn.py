@@ -8,7 +8,7 @@ import os
 
 import torch
 
-from s3dis_seg.graph import engines, reference
+from s3dis_seg.graph import definition, dispatch
 
 
 def wanted_ranks(k, dilation, epsilon=0.0, generator=None):
@@ -48,17 +48,17 @@ def dilated_knn(x, k, dilation=1, ranks=None, backend="auto"):
 
 
 def _automatic(x, ranks):
-    return engines.kernels_for(x).knn(x, ranks)
+    return dispatch.kernels_for(x).knn(x, ranks)
 
 
 def _on_cpu(x, ranks):
     if x.device.type != "cpu":
         raise ValueError(f'backend "cpu" takes tensors on the CPU; found one on {x.device}')
-    return engines.kernels_for(x).knn(x, ranks)
+    return dispatch.kernels_for(x).knn(x, ranks)
 
 
 def _on_cuda(x, ranks):
-    kernels = engines.triton_kernels()
+    kernels = dispatch.triton_kernels()
     if kernels is None:
         raise ValueError('backend "triton" needs the package triton, which is not installed')
     # Triton's interpreter runs the same kernels on a CPU, for tests.
@@ -96,7 +96,7 @@ def _on_torch_cluster(x, ranks):
 
 
 def _textbook(x, ranks):
-    return reference.dilated_knn(x, len(ranks), ranks=ranks)
+    return definition.dilated_knn(x, len(ranks), ranks=ranks)
 
 
 _FORMS = {

@@ -8,18 +8,17 @@ import hashlib
 import io
 import math
 import re
-import sys
 import zipfile
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from s3dis_seg.classes import CLASSES
-from s3dis_seg.data.blocks import BlockSettings
+from s3dis_seg.data.blocks.columns import BlockSettings
 from s3dis_seg.files import InputError, replacing
 from s3dis_seg.models.deepgcn import DeepGCN, DeepGCNConfig
+from s3dis_seg.models.shipped import find_checkpoint
 from s3dis_seg.models.zoo import MODELS, model_config
 
 FORMAT = "s3dis_seg"
@@ -107,25 +106,6 @@ def load_training_state(path):
     return content["training_state"]
 
 
-def find_checkpoint(name):
-    """Where a checkpoint lies. -> Path
-
-    name: a path, or the name of shipped weights (with or without .pt), found in the folder `checkpoints` of a clone
-    or in `share/s3dis_seg/checkpoints` of the Python environment. InputError when there is none.
-    """
-    if Path(name).is_file():
-        return Path(name)
-    if Path(name).is_dir():
-        raise InputError(f"{name} is a folder; name a checkpoint file, such as {Path(name) / 'best.pt'}")
-    for folder in _shipped_folders():
-        for file in (folder / name, folder / f"{name}.pt"):
-            if file.is_file():
-                return file
-    shipped = sorted({file.stem for folder in _shipped_folders() for file in folder.glob("*.pt")})
-    known = f"shipped weights: {', '.join(shipped)}" if shipped else "no weights are shipped here"
-    raise InputError(f"there is no checkpoint {name}; name a file ({known})")
-
-
 def to_official(state):
     """State dict of a DeepGCN -> keys and shapes of lightaime/deep_gcns_torch (edge and mr convolutions only)."""
     theirs = _official_prefixes(state)
@@ -160,11 +140,6 @@ def _official_prefixes(state):
     for ours, theirs in layers.items():
         prefixes |= {f"{ours}.linear": f"{theirs}.0", f"{ours}.norm": f"{theirs}.2"}
     return prefixes
-
-
-def _shipped_folders():
-    clone = Path(__file__).resolve().parents[2]
-    return clone / "checkpoints", Path(sys.prefix) / "share" / "s3dis_seg" / "checkpoints"
 
 
 def _plain(value, where):

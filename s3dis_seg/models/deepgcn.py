@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from s3dis_seg.files import InputError
-from s3dis_seg.graph import edge_max, knn, reference
+from s3dis_seg.graph import definition, edge_max, knn
 from s3dis_seg.graph.batch_norm import batch_norm
 from s3dis_seg.graph.knn import wanted_ranks
 from s3dis_seg.graph.products import linear
@@ -39,7 +39,7 @@ class Engine(NamedTuple):
 
 
 FAST = Engine(knn.dilated_knn, edge_max.edge_conv, edge_max.max_neighbors)
-TEXTBOOK = Engine(reference.dilated_knn, reference.edge_conv, reference.max_neighbors)
+TEXTBOOK = Engine(definition.dilated_knn, definition.edge_conv, definition.max_neighbors)
 
 
 class Layer(nn.Module):

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from s3dis_seg.data.augment import augment
-from s3dis_seg.data.blocks import BlockSettings
-from s3dis_seg.data.dataset import BlockDataset, PointNetBlocks, PublishedDataset, tallest
-from s3dis_seg.data.rooms import RoomFile, find_rooms
+from s3dis_seg.data.blocks.augment import augment
+from s3dis_seg.data.blocks.columns import BlockSettings
+from s3dis_seg.data.blocks.datasets import BlockDataset, PointNetBlocks, PublishedDataset, tallest
+from s3dis_seg.data.rooms.prepared import RoomFile, find_rooms
 from s3dis_seg.files import InputError
 
 STRIDE = 0.5  # metres between the columns of training; PointNet's block files have the same

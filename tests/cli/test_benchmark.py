@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from s3dis_seg import benchmark as library
-from s3dis_seg import proof
-from s3dis_seg.benchmark import BenchmarkSettings, Official, Stopwatch, operations, surface_blocks
+from s3dis_seg.benchmarks import proof
+from s3dis_seg.benchmarks import speed as library
+from s3dis_seg.benchmarks.speed import BenchmarkSettings, Official, Stopwatch, operations, surface_blocks
 from s3dis_seg.cli.main import main
-from s3dis_seg.data.rooms import room_of, write_room
+from s3dis_seg.data.rooms.prepared import room_of, write_room
 from s3dis_seg.models.deepgcn import FAST, DeepGCN
 from s3dis_seg.models.zoo import create_model, model_config
 from s3dis_seg.training import TrainConfig

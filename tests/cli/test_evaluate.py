@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from s3dis_seg.cli.main import main
-from s3dis_seg.data.blocks import BlockSettings
-from s3dis_seg.data.rooms import room_of, write_room
+from s3dis_seg.data.blocks.columns import BlockSettings
+from s3dis_seg.data.rooms.prepared import room_of, write_room
 from s3dis_seg.data.scans import Scan, write_scan
 from s3dis_seg.models.checkpoint import Card, save_checkpoint
 from s3dis_seg.models.zoo import create_model

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from s3dis_seg.cli.main import main
-from s3dis_seg.data.rooms import RoomFile, find_rooms
-from s3dis_seg.data.synthetic import write_release
+from s3dis_seg.data.rooms.prepared import RoomFile, find_rooms
+from s3dis_seg.synthetic.rooms import write_release
 
 
 @pytest.fixture

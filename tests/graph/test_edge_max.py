@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from s3dis_seg.graph import engines, reference
+from s3dis_seg.graph import definition, dispatch
 from s3dis_seg.graph.edge_max import edge_conv, max_neighbors
 from s3dis_seg.graph.knn import dilated_knn
 from s3dis_seg.graph.products import linear
@@ -22,7 +22,7 @@ def kernels(request, monkeypatch):
     if request.param == "compiled":
         pytest.importorskip("numba")
     else:
-        monkeypatch.setattr(engines, "compiled_kernels", lambda: None)
+        monkeypatch.setattr(dispatch, "compiled_kernels", lambda: None)
 
 
 def layer(C, D, dtype=torch.float64):
@@ -80,7 +80,7 @@ def test_it_is_the_textbook_form_to_1e_9_in_float64(kernels, C, D, k, training):
     neighbors = dilated_knn(x, k, dilation=2)
     step = (x, neighbors, *layer(C, D))
     assert_same(
-        results(edge_conv, *step, training=training), results(reference.edge_conv, *step, training=training), 1e-9
+        results(edge_conv, *step, training=training), results(definition.edge_conv, *step, training=training), 1e-9
     )
 
 
@@ -90,7 +90,7 @@ def test_it_is_the_textbook_form_to_1e_4_in_float32(kernels, C, D, k, training):
     x = random(3, 101, C, dtype=torch.float32)
     step = (x, dilated_knn(x, k, dilation=3), *layer(C, D, torch.float32))
     assert_same(
-        results(edge_conv, *step, training=training), results(reference.edge_conv, *step, training=training), 1e-4
+        results(edge_conv, *step, training=training), results(definition.edge_conv, *step, training=training), 1e-4
     )
 
 
@@ -100,7 +100,7 @@ def test_points_that_repeat_and_neighbours_named_twice_give_their_gradient_to_th
     neighbors = dilated_knn(x, 6)
     neighbors[:, 5] = torch.tensor([5, 7, 7, 7, 9, 7])
     step = (x, neighbors, *layer(6, 19))
-    assert_same(results(edge_conv, *step), results(reference.edge_conv, *step), 1e-9)
+    assert_same(results(edge_conv, *step), results(definition.edge_conv, *step), 1e-9)
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
@@ -111,7 +111,7 @@ def test_scales_of_zero_take_the_first_neighbour_as_the_textbook_maximum_does(ke
         norm.weight[::3] = 0
     step = (x, dilated_knn(x, 5).flip(2), weight, bias, norm)
     assert_same(
-        results(edge_conv, *step, training=training), results(reference.edge_conv, *step, training=training), 1e-9
+        results(edge_conv, *step, training=training), results(definition.edge_conv, *step, training=training), 1e-9
     )
 
 
@@ -120,7 +120,7 @@ def test_channels_that_relu_silences_have_no_gradient(kernels):
     weight, _, norm = layer(4, 8)
     step = (x, dilated_knn(x, 5), weight, torch.full((8,), -100.0, dtype=torch.float64), norm)
     found = results(edge_conv, *step)
-    assert_same(found, results(reference.edge_conv, *step), 1e-9)
+    assert_same(found, results(definition.edge_conv, *step), 1e-9)
     assert found["x"].abs().max() == 0 and (found["y"] == norm.bias).all()
 
 
@@ -156,7 +156,7 @@ def test_the_running_statistics_move_only_in_training_and_follow_the_momentum(ke
 
 
 def edges_of(x, neighbors):
-    others = reference.gather_neighbors(x, neighbors)
+    others = definition.gather_neighbors(x, neighbors)
     return torch.cat([x.unsqueeze(2).expand_as(others), others - x.unsqueeze(2)], dim=-1).flatten(0, 2)
 
 
@@ -167,9 +167,9 @@ def test_views_are_taken_and_gradients_come_back_in_their_shape(kernels):
     weight, bias, norm = layer(6, 10)
     step = (x, neighbors, weight, bias, norm)
     assert not x.is_contiguous() and not neighbors.is_contiguous()
-    assert_same(results(edge_conv, *step), results(reference.edge_conv, *step), 1e-9)
+    assert_same(results(edge_conv, *step), results(definition.edge_conv, *step), 1e-9)
     part = (wide[..., 2:8], neighbors, weight, bias, norm)
-    assert_same(results(edge_conv, *part), results(reference.edge_conv, *part), 1e-9)
+    assert_same(results(edge_conv, *part), results(definition.edge_conv, *part), 1e-9)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -237,7 +237,7 @@ def test_the_maximum_over_neighbours_and_its_gradient_are_those_of_torch(kernels
     neighbors = dilated_knn(x, 6)
     mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     gradient = random(2, 50, C, seed=1, dtype=dtype)
-    found, expected = max_neighbors(mine, neighbors), reference.max_neighbors(theirs, neighbors)
+    found, expected = max_neighbors(mine, neighbors), definition.max_neighbors(theirs, neighbors)
     found.backward(gradient)
     expected.backward(gradient)
     assert torch.equal(found, expected)
@@ -247,7 +247,7 @@ def test_the_maximum_over_neighbours_and_its_gradient_are_those_of_torch(kernels
 def test_the_maximum_over_neighbours_keeps_narrow_types(kernels):
     x = random(1, 30, 4, dtype=torch.bfloat16)
     neighbors = dilated_knn(x, 4)
-    assert torch.equal(max_neighbors(x, neighbors), reference.max_neighbors(x, neighbors))
+    assert torch.equal(max_neighbors(x, neighbors), definition.max_neighbors(x, neighbors))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

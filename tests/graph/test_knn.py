@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from s3dis_seg.graph import engines, reference
+from s3dis_seg.graph import definition, dispatch
 from s3dis_seg.graph.knn import dilated_knn, wanted_ranks
 
 BACKENDS = ("reference", "compiled", "plain", "triton", "torch_cluster")
@@ -32,7 +32,7 @@ def search(request, monkeypatch):
     if backend == "torch_cluster":
         pytest.importorskip("torch_cluster")
     if backend == "plain":
-        monkeypatch.setattr(engines, "compiled_kernels", lambda: None)
+        monkeypatch.setattr(dispatch, "compiled_kernels", lambda: None)
     if backend == "triton":
         if importlib.util.find_spec("triton") is None:
             pytest.skip("needs triton")
@@ -56,12 +56,12 @@ def every(*backends):
 def squared_distances(x, found):
     """From every point to the neighbours found, in float64. (B, N, C), (B, N, k) -> (B, N, k)"""
     x = x.double()
-    return (reference.gather_neighbors(x, found) - x.unsqueeze(2)).square().sum(-1)
+    return (definition.gather_neighbors(x, found) - x.unsqueeze(2)).square().sum(-1)
 
 
 def share_as_in_float64(x, found, ranks):
     """How many of the ranks lie as far away as in float64, where everything is exact to 1e-12."""
-    expected = squared_distances(x, reference.dilated_knn(x.double(), len(ranks), ranks=ranks))
+    expected = squared_distances(x, definition.dilated_knn(x.double(), len(ranks), ranks=ranks))
     agree = (squared_distances(x, found) - expected).abs() <= 1e-12 * (1 + expected)
     return agree.double().mean().item()
 
@@ -207,7 +207,7 @@ def test_features_that_overflow_still_give_points_of_the_cloud(search, channels,
 def test_points_without_a_distance_come_last(kernels):
     if kernels == "compiled":
         pytest.importorskip("numba")
-    module = engines.compiled_kernels() if kernels == "compiled" else engines.plain
+    module = dispatch.compiled_kernels() if kernels == "compiled" else dispatch.torch_backend
     x = LINE.repeat(1, 300, 1)
     x[0, 7] = torch.nan
     assert (module.knn(x, torch.arange(1199))[0] == 7).sum() == 1
@@ -227,7 +227,7 @@ def test_the_result_does_not_depend_on_the_number_of_threads():
 
 
 def test_both_forms_for_processors_give_the_same():
-    compiled = pytest.importorskip("s3dis_seg.graph.compiled")
+    compiled = pytest.importorskip("s3dis_seg.graph.numba_backend")
     values = random(3, 256).numpy()
     order = np.arange(256, dtype=np.int32)
     for row in values:
@@ -271,7 +271,7 @@ def test_on_a_real_room_99_9_percent_of_the_ranks_are_those_of_float64_through_2
         weight = torch.randn(64, 2 * C, generator=generator) * (1 / C) ** 0.5
         edges = torch.relu(
             (features @ (weight[:, :C] - weight[:, C:]).T).unsqueeze(2)
-            + reference.gather_neighbors(features @ weight[:, C:].T, found)
+            + definition.gather_neighbors(features @ weight[:, C:].T, found)
         )
         new = (edges.amax(2) - edges.mean((0, 1, 2))) / (edges.var((0, 1, 2)) + 1e-5).sqrt()
         features = new if layer == 0 else features + new
@@ -306,10 +306,10 @@ def test_an_unknown_backend_is_refused_with_those_there_are():
 
 def test_triton_refuses_what_it_cannot_take(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setattr(engines, "triton_kernels", lambda: object())
+    monkeypatch.setattr(dispatch, "triton_kernels", lambda: object())
     with pytest.raises(ValueError, match="CUDA tensors; found one on cpu"):
         dilated_knn(LINE, 2, backend="triton")
-    monkeypatch.setattr(engines, "triton_kernels", lambda: None)
+    monkeypatch.setattr(dispatch, "triton_kernels", lambda: None)
     with pytest.raises(ValueError, match="not installed"):
         dilated_knn(LINE, 2, backend="triton")
 

@@ -11,18 +11,18 @@ import pytest
 import torch
 
 from s3dis_seg.classes import CLASSES
-from s3dis_seg.data.blocks import BlockSettings
+from s3dis_seg.data.blocks.columns import BlockSettings
 from s3dis_seg.files import InputError
-from s3dis_seg.models import checkpoint
+from s3dis_seg.models import shipped
 from s3dis_seg.models.checkpoint import (
     Card,
-    find_checkpoint,
     from_official,
     load_checkpoint,
     load_training_state,
     save_checkpoint,
     to_official,
 )
+from s3dis_seg.models.shipped import find_checkpoint
 from s3dis_seg.models.zoo import MODELS, create_model
 
 SMALL = {"blocks": 3, "channels": 8, "k": 4}
@@ -169,7 +169,7 @@ def test_the_map_of_keys_is_exact_both_ways(model):
 
 
 def test_names_are_found_in_the_folders_of_shipped_weights(saved, monkeypatch, tmp_path):
-    monkeypatch.setattr(checkpoint, "_shipped_folders", lambda: (tmp_path / "none", tmp_path))
+    monkeypatch.setattr(shipped, "_shipped_folders", lambda: (tmp_path / "none", tmp_path))
     assert find_checkpoint("best") == find_checkpoint("best.pt") == saved
     assert find_checkpoint(str(saved)) == saved
     with pytest.raises(InputError, match=r"no checkpoint worst; name a file \(shipped weights: best\)"):

@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 
-from s3dis_seg.graph.reference import dilated_knn
+from s3dis_seg.graph.definition import dilated_knn
 from s3dis_seg.models import deepgcn
 from s3dis_seg.models.deepgcn import (
     BLOCKS,

@@ -1,0 +1,322 @@
+"""A room, and a folder of prepared rooms: one HDF5 file a room, sorted by cell, so that a block reads only its cells.
+
+Letters: P points, K occupied cells, C classes.
+"""
+
+import json
+import os
+import re
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from s3dis_seg.classes import CLASSES, UNLABELLED
+from s3dis_seg.data.rooms.cells import CellTable, HeightProfile, height_profile, sort_by_cell
+from s3dis_seg.files import InputError, replacing
+
+FORMAT_VERSION = 1
+BYTES_PER_POINT = 18  # on disk: xyz 12, rgb 3, label 1, instances compressed to about 1, tables
+_MOST_OPEN_FILES = 128  # a release of many rooms must not meet the limit of the system (often 1024)
+_NO_INSTANCE = -1
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A fault of a source and what was made of it.
+
+    file: relative to the release; line: from 1, None where it concerns the whole file; what: in words;
+    known: whether the list of faults of the release (data/s3dis.py) has it.
+    """
+
+    file: str
+    line: int | None
+    what: str
+    known: bool = False
+
+    def __str__(self):
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.what}" + (" (known fault of the release)" if self.known else "")
+
+
+@dataclass
+class Room:
+    """Labelled points of one room.
+
+    name: "Area_3_hallway_3"; xyz: (P, 3) float32 metres from `offset`, the minimum on every axis is 0;
+    offset: (3,) float64, the room's minimum corner in the coordinates of its source; rgb: (P, 3) uint8;
+    labels: (P,) uint8, 255 for unlabelled; instances: (P,) int32, -1 for none; source: where the room came from;
+    repairs: a Repair for each fault of the source that was mended, and for each file that was left out.
+    """
+
+    name: str
+    xyz: np.ndarray
+    offset: np.ndarray
+    rgb: np.ndarray
+    labels: np.ndarray
+    instances: np.ndarray
+    source: str
+    class_names: tuple = CLASSES
+    repairs: tuple = ()
+
+    @property
+    def area(self):
+        """Which area the name says, or None. -> 1 to 6 in S3DIS"""
+        return area_of(self.name)
+
+
+def area_of(name):
+    """Which area a room belongs to, by its name; None where the name says none.
+
+    >>> area_of("Area_3_hallway_3")
+    3
+    """
+    match = re.match(r"Area_(\d+)_", name)
+    return int(match.group(1)) if match else None
+
+
+def room_of(name, xyz, rgb, labels, instances=None, source="", repairs=(), class_names=CLASSES):
+    """A Room from coordinates anywhere. xyz: (P, 3) float64 metres; the minimum corner becomes the offset."""
+    offset = xyz.min(axis=0).astype(np.float64)
+    if instances is None:
+        instances = np.full(len(xyz), _NO_INSTANCE, np.int32)
+    return Room(
+        name,
+        (xyz - offset).astype(np.float32),
+        offset,
+        np.asarray(rgb, np.uint8),
+        np.asarray(labels, np.uint8),
+        np.asarray(instances, np.int32),
+        source,
+        tuple(class_names),
+        tuple(repairs),
+    )
+
+
+def room_path(name, folder):
+    """Where the room of that name lies in a folder of prepared rooms."""
+    return Path(folder) / f"{name}.h5"
+
+
+def write_room(room, folder):
+    """Write a room as `folder`/name.h5, sorted by cell; the file appears whole or not at all. -> its path"""
+    _check(room)
+    order, cells = sort_by_cell(room.xyz)
+    xyz = room.xyz[order]
+    profile = height_profile(xyz[:, 2], cells)
+    path = room_path(room.name, folder)
+    with replacing(path) as temporary:
+        try:
+            _write(temporary, room, order, xyz, cells, profile)
+        except OSError as error:
+            raise _in_plain_words(error) from error
+    return path
+
+
+def _write(path, room, order, xyz, cells, profile):
+    with h5py.File(path, "w") as file:
+        # Contiguous and uncompressed: a block is a few short slices, read without touching anything beside them.
+        file.create_dataset("xyz", data=xyz)
+        file.create_dataset("rgb", data=room.rgb[order])
+        file.create_dataset("labels", data=room.labels[order])
+        file.create_dataset("instances", data=room.instances[order], chunks=True, compression="lzf", shuffle=True)
+        for group, table in (("cells", cells), ("profile", profile)):
+            for name, values in vars(table).items():
+                file[f"{group}/{name}"] = values
+        # A dataset, because attributes are limited to 64 KB.
+        file["repairs"] = json.dumps([asdict(repair) for repair in room.repairs])
+        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["name"] = room.name
+        file.attrs["source"] = room.source
+        file.attrs["class_names"] = json.dumps(room.class_names)
+        file.attrs["class_counts"] = np.bincount(room.labels, minlength=256)[: len(room.class_names)]
+        file.attrs["offset"] = np.asarray(room.offset, np.float64)
+        file.attrs["hi"] = xyz.max(axis=0).astype(np.float64)
+
+
+def _in_plain_words(error):
+    """HDF5 hides the reason, such as a full disk, in a paragraph of its own. -> OSError with the system's words"""
+    number = re.search(r"errno = (\d+)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else error
+
+
+def _check(room):
+    """InputError where a room cannot be stored as the format promises."""
+    if not re.fullmatch(r"[^/\\]+", room.name):
+        raise InputError(f"the room name {room.name!r} cannot be a file name; rename the room in its source")
+    if len(room.xyz) == 0:
+        raise InputError(f"the room {room.name} ({room.source}) has no points")
+    if not np.isfinite(room.xyz).all():
+        bad = np.flatnonzero(~np.isfinite(room.xyz).all(axis=1))
+        raise InputError(
+            f"the room {room.name} ({room.source}) has {len(bad)} points with NaN or infinite coordinates, "
+            f"the first is point {bad[0]}; remove them from the source"
+        )
+    if (room.xyz.min(axis=0) != 0).any():
+        raise ValueError(f"xyz of {room.name} must start at 0 on every axis, not at {room.xyz.min(axis=0)}")
+    wrong = room.labels[(room.labels >= len(room.class_names)) & (room.labels != UNLABELLED)]
+    if len(wrong):
+        raise InputError(
+            f"the room {room.name} ({room.source}) has the label {wrong[0]}; expected 0 to "
+            f"{len(room.class_names) - 1}, or {UNLABELLED} for unlabelled"
+        )
+
+
+def find_rooms(folder):
+    """Prepared rooms of a folder, sorted by name. -> list of paths; InputError where there are none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}; make it with: s3dis-seg prepare RAW --out {folder}")
+    # A file that is being written has a hidden name, which pathlib's glob would show.
+    paths = sorted(path for path in folder.glob("*.h5") if not path.name.startswith("."))
+    if not paths:
+        raise InputError(f"{folder} holds no prepared rooms (*.h5); make them with: s3dis-seg prepare RAW --out FOLDER")
+    return paths
+
+
+# Open files by process and RoomFile, the least recently used first.
+_open_files = OrderedDict()
+
+
+class RoomFile:
+    """A prepared room on disk, opened when it is first read. Safe to pickle and to use after a fork.
+
+    name, area, class_names, source, repairs: as in Room; offset: (3,) float64; hi: (3,) float64, the largest xyz (the
+    smallest is 0); num_points; class_counts: (C,) int64 points of each class; cells: CellTable;
+    profile: HeightProfile. All of these are read once and kept; the points are not.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+
+    def __repr__(self):
+        return f"RoomFile({str(self.path)!r})"
+
+    def __getstate__(self):
+        return {"path": self.path}
+
+    @property
+    def _opened(self):
+        """The file, and its datasets of points: looking these up by name takes longer than reading a cell."""
+        key = (os.getpid(), id(self))
+        opened = _open_files.get(key)
+        if opened is None:
+            file = _open(self.path)
+            opened = _open_files[key] = file, tuple(file[name] for name in ("xyz", "rgb", "labels"))
+            if len(_open_files) > _MOST_OPEN_FILES:
+                _open_files.popitem(last=False)[1][0].close()
+        _open_files.move_to_end(key)
+        return opened
+
+    @property
+    def _file(self):
+        return self._opened[0]
+
+    def close(self):
+        """Close the file; the next read opens it again."""
+        opened = _open_files.pop((os.getpid(), id(self)), None)
+        if opened is not None:
+            opened[0].close()
+
+    def __del__(self):
+        # Another RoomFile may get this one's id. At exit the table may be gone before us.
+        if _open_files is not None:
+            self.close()
+
+    @cached_property
+    def _head(self):
+        file = self._file
+        head = dict(file.attrs)
+        head["num_points"] = len(file["labels"])
+        head["class_names"] = tuple(json.loads(head["class_names"]))
+        return head
+
+    @property
+    def name(self):
+        return self._head["name"]
+
+    @property
+    def area(self):
+        return area_of(self.name)
+
+    @property
+    def class_names(self):
+        return self._head["class_names"]
+
+    @property
+    def class_counts(self):
+        return self._head["class_counts"]
+
+    @property
+    def source(self):
+        return self._head["source"]
+
+    @property
+    def num_points(self):
+        return self._head["num_points"]
+
+    @property
+    def offset(self):
+        return self._head["offset"]
+
+    @property
+    def hi(self):
+        return self._head["hi"]
+
+    @property
+    def repairs(self):
+        return tuple(Repair(**fields) for fields in json.loads(self._file["repairs"].asstr()[()]))
+
+    @cached_property
+    def cells(self):
+        group = self._file["cells"]
+        return CellTable(group["indices"][:], group["starts"][:])
+
+    @cached_property
+    def profile(self):
+        group = self._file["profile"]
+        return HeightProfile(group["starts"][:], group["bins"][:], group["counts"][:])
+
+    def read(self, start, stop):
+        """Points start:stop in the order of the file. -> xyz (n, 3) float32, rgb (n, 3) uint8, labels (n,) uint8"""
+        _, points = self._opened
+        try:
+            return tuple(values[start:stop] for values in points)
+        except OSError as error:
+            raise InputError(f"{self.path} is damaged ({error}); delete it and run s3dis-seg prepare again") from error
+
+    def room(self):
+        """Everything, in the order of the file. -> Room"""
+        xyz, rgb, labels = self.read(0, self.num_points)
+        return Room(
+            self.name,
+            xyz,
+            self.offset,
+            rgb,
+            labels,
+            self._file["instances"][:],
+            self.source,
+            self.class_names,
+            self.repairs,
+        )
+
+
+def _open(path):
+    try:
+        # Prepared rooms never change, and locks fail on some network folders.
+        file = h5py.File(path, "r", locking=False)
+    except FileNotFoundError:
+        raise InputError(f"there is no room {path}") from None
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read as a prepared room ({error}); delete it and run s3dis-seg prepare again"
+        ) from error
+    version = file.attrs.get("format_version")
+    if version != FORMAT_VERSION:
+        file.close()
+        found = "is no prepared room" if version is None else f"has format version {version}"
+        raise InputError(f"{path} {found}; expected version {FORMAT_VERSION}: run s3dis-seg prepare again")
+    return file

@@ -1,0 +1,155 @@
+import os
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+
+from s3dis_seg.data.rooms import prepared as rooms
+from s3dis_seg.data.rooms.prepared import Repair, RoomFile, area_of, find_rooms, room_of, write_room
+from s3dis_seg.files import InputError
+
+
+def make_room(name="Area_3_hallway_3", count=500, seed=0):
+    rng = np.random.default_rng(seed)
+    return room_of(
+        name,
+        rng.random((count, 3)) * (4, 3, 2.5) + (-20, 35, 0.5),
+        rng.integers(0, 256, (count, 3)),
+        rng.integers(0, 13, count),
+        instances=rng.integers(-1, 30, count),
+        source="a test",
+        repairs=[Repair("Area_3/hallway_3/Annotations/wall_1.txt", 7, "'1\\x00' read as '1 '", known=True)],
+    )
+
+
+def rows(room):
+    """The points of a room as a sorted table, whatever their order."""
+    table = np.c_[room.xyz + room.offset, room.rgb, room.labels, room.instances]
+    return table[np.lexsort(table.T)]
+
+
+def test_a_room_comes_back_as_it_was_written(tmp_path):
+    room = make_room()
+    back = RoomFile(write_room(room, tmp_path)).room()
+    assert np.array_equal(rows(back), rows(room))
+    for field in ("name", "source", "class_names", "repairs", "area"):
+        assert getattr(back, field) == getattr(room, field)
+    assert (back.xyz.dtype, back.rgb.dtype, back.labels.dtype) == (np.float32, np.uint8, np.uint8)
+    assert (back.instances.dtype, back.offset.dtype) == (np.int32, np.float64)
+
+
+def test_a_room_file_tells_its_size_without_reading_points(tmp_path):
+    room = make_room()
+    file = RoomFile(write_room(room, tmp_path))
+    assert (file.name, file.area, file.num_points) == ("Area_3_hallway_3", 3, 500)
+    assert np.array_equal(file.hi, room.xyz.max(axis=0))
+    assert file.class_counts.tolist() == np.bincount(room.labels, minlength=13).tolist()
+
+
+def test_points_are_stored_by_cell(tmp_path):
+    file = RoomFile(write_room(make_room(), tmp_path))
+    for cell, start, stop in zip(file.cells.indices, file.cells.starts, file.cells.starts[1:]):
+        xyz, rgb, labels = file.read(start, stop)
+        assert (np.floor(xyz[:, :2] / 0.5) == cell).all()
+        assert len(xyz) == len(rgb) == len(labels) == stop - start
+    assert file.profile.counts.sum() == 500
+
+
+def test_coordinates_far_away_lose_nothing():
+    xyz = np.array([[500000.001, 4649776.002, 100.0], [500000.123, 4649777.456, 101.0]])
+    room = room_of("scan", xyz, np.zeros((2, 3)), np.zeros(2))
+    assert room.xyz.min() == 0
+    assert np.abs(room.xyz + room.offset - xyz).max() < 1e-6
+
+
+@pytest.mark.parametrize("name, area", [("Area_3_hallway_3", 3), ("Area_12_x", 12), ("office_1", None)])
+def test_the_area_comes_from_the_name(name, area):
+    assert area_of(name) == area
+
+
+def test_rooms_are_found_by_name_and_half_written_ones_are_not(tmp_path):
+    for name in ("Area_2_office_1", "Area_1_office_2", "Area_1_office_10"):
+        write_room(make_room(name), tmp_path)
+    (tmp_path / ".writing-x.h5").write_bytes(b"half")
+    assert [path.stem for path in find_rooms(tmp_path)] == ["Area_1_office_10", "Area_1_office_2", "Area_2_office_1"]
+
+
+def test_a_folder_without_rooms_names_the_remedy(tmp_path):
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(InputError, match="s3dis-seg prepare"):
+            find_rooms(folder)
+
+
+def test_a_failed_write_leaves_the_old_room_in_place(tmp_path, monkeypatch):
+    path = write_room(make_room(), tmp_path)
+    before = path.read_bytes()
+
+    def full_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rooms.h5py.Group, "create_dataset", full_disk)
+    with pytest.raises(InputError, match="No space left"):
+        write_room(make_room(seed=1), tmp_path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_cannot_be_stored_is_refused(tmp_path):
+    empty = make_room()
+    empty.xyz = empty.xyz[:0]
+    with pytest.raises(InputError, match="no points"):
+        write_room(empty, tmp_path)
+    broken = make_room()
+    broken.xyz[7] = np.nan
+    with pytest.raises(InputError, match=r"1 points with NaN.*point 7"):
+        write_room(broken, tmp_path)
+    strange = make_room()
+    strange.labels[3] = 13
+    with pytest.raises(InputError, match="label 13"):
+        write_room(strange, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_format_version_and_other_files_are_refused(tmp_path):
+    path = write_room(make_room(), tmp_path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["format_version"] = 99
+    with pytest.raises(InputError, match="format version 99"):
+        RoomFile(path).name  # noqa: B018
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["data"] = [1]
+    with pytest.raises(InputError, match="no prepared room"):
+        RoomFile(tmp_path / "other.h5").name  # noqa: B018
+
+
+def test_a_truncated_file_is_named(tmp_path):
+    path = write_room(make_room(count=5000), tmp_path)
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(InputError, match=path.name):
+        RoomFile(path).room()
+
+
+def test_an_open_room_file_can_be_pickled(tmp_path):
+    file = RoomFile(write_room(make_room(), tmp_path))
+    xyz, _, _ = file.read(0, 100)
+    copy = pickle.loads(pickle.dumps(file))
+    assert np.array_equal(copy.read(0, 100)[0], xyz)
+
+
+def test_a_forked_process_opens_the_file_anew(tmp_path, monkeypatch):
+    file = RoomFile(write_room(make_room(), tmp_path))
+    before = file._file
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert file._file is not before
+    assert len(file.read(0, 100)[0]) == 100
+    file.close()
+
+
+def test_only_so_many_files_stay_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(rooms, "_MOST_OPEN_FILES", 2)
+    files = [RoomFile(write_room(make_room(f"Area_1_office_{i}", seed=i), tmp_path)) for i in range(5)]
+    for _ in range(2):
+        for file in files:
+            assert len(file.read(0, 10)[0]) == 10
+            assert len(rooms._open_files) <= 2
