@@ -17,7 +17,8 @@ from s3dis_seg.files import InputError
 from s3dis_seg.models.deepgcn import FAST, TEXTBOOK
 from s3dis_seg.models.zoo import create_model
 from s3dis_seg.training import Watcher, open_data, train
-from s3dis_seg.training.loop import cross_entropy, make_optimizer
+from s3dis_seg.training.loop import make_optimizer
+from s3dis_seg.training.losses import cross_entropy
 
 FIRST = 5  # steps at the same weights; also those whose losses are compared one by one
 

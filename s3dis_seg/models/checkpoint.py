@@ -48,6 +48,12 @@ class Card:
     sha256: str = ""
     schema_version: int = SCHEMA_VERSION
 
+    @property
+    def untrained(self):
+        """Numbers of the classes of which the training had no point, and which are never predicted. -> list of int"""
+        names = self.provenance.get("untrained_classes") or []
+        return [number for number, name in enumerate(self.class_names) if name in names]
+
 
 def save_checkpoint(path, model, card, training_state=None):
     """Write the weights of `model` and its card; `training_state` (a dict) is what resuming needs beside them.

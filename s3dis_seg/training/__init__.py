@@ -14,10 +14,12 @@ happened before; so a run goes on exactly where it stopped, with any number of w
 
 from s3dis_seg.training.inputs import open_data, rooms_of
 from s3dis_seg.training.loop import AMP, Outcome, Plan, Watcher, train, validate
+from s3dis_seg.training.losses import CLASS_WEIGHTS
 from s3dis_seg.training.run import RECIPES, TrainConfig, stored_config
 
 __all__ = [
     "AMP",
+    "CLASS_WEIGHTS",
     "RECIPES",
     "Outcome",
     "Plan",

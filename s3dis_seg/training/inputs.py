@@ -8,6 +8,7 @@ import os
 import re
 import signal
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from s3dis_seg.data.blocks.datasets import BlockDataset, PointNetBlocks, Publish
 from s3dis_seg.data.rooms.prepared import RoomFile, find_rooms
 from s3dis_seg.files import InputError
 
-STRIDE = 0.5  # metres between the columns of training; PointNet's block files have the same
+STRIDE = 0.5  # step between the columns of training, as a fraction of their width; PointNet's files have the same
 # Columns of validation do not overlap: its score is that of drawn blocks, meant for comparing epochs.
 VALIDATION_STRIDE = 1.0
 
@@ -43,6 +44,11 @@ class Data:
     settings: BlockSettings
     licence: str
 
+    @cached_property
+    def untrained(self):
+        """Numbers of the classes of which no training room has a point. -> list of int"""
+        return np.flatnonzero(np.asarray(self.training.class_counts) == 0).tolist()
+
 
 def open_data(config):
     """The blocks of the rooms that a TrainConfig names. -> Data; InputError where a room is not there."""
@@ -53,7 +59,7 @@ def open_data(config):
     if not config.train_rooms:
         raise InputError(f"no room of {config.data} is left to train on; test or validate on fewer")
     training, validation = ([rooms[name] for name in names] for names in (config.train_rooms, config.val_rooms))
-    settings = BlockSettings(num_points=config.num_points, grid=config.grid, frame_size=config.frame_size)
+    settings = BlockSettings(config.num_points, config.block_size, config.grid, config.frame_size)
     if _is_pointnet(config.data):
         settings, licence = replace(settings, grid=0.0, frame_size=math.inf), LICENCE
     else:
@@ -87,7 +93,7 @@ def _blocks(config, settings, paths, is_training):
     if config.published_blocks:
         return PublishedDataset(paths, stride, config.num_points, config.seed)
     change = augment if config.augment and is_training else None
-    return BlockDataset(paths, settings, stride, is_training, config.seed, change)
+    return BlockDataset(paths, settings, stride * settings.block_size, is_training, config.seed, change)
 
 
 def _pointnet_blocks(config, rooms):

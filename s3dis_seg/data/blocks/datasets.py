@@ -9,6 +9,7 @@ Letters: N points a block.
 
 import math
 import os
+from functools import cached_property
 from pathlib import Path
 
 import h5py
@@ -18,14 +19,16 @@ from torch.utils.data import Dataset
 
 from s3dis_seg.classes import CLASSES
 from s3dis_seg.data.blocks import columns as blocks
+from s3dis_seg.data.blocks.block import blocks_of
 from s3dis_seg.data.blocks.columns import KeptPlaces, RoomWindows
-from s3dis_seg.data.blocks.features import block_features, frame_of, moved_frame, normalize
+from s3dis_seg.data.blocks.features import normalize
 from s3dis_seg.data.rooms.cells import CELL
 from s3dis_seg.data.rooms.prepared import RoomFile, area_of
 from s3dis_seg.data.splits import similar_names
 from s3dis_seg.files import InputError
 
 _NOTHING = (None, None, None)
+_ROWS_AT_ONCE = 1000  # blocks whose labels are counted in one go: bounds the memory
 
 
 class BlockDataset(Dataset):
@@ -53,6 +56,11 @@ class BlockDataset(Dataset):
     def __len__(self):
         return int(self._ends[-1]) if len(self._ends) else 0
 
+    @property
+    def class_counts(self):
+        """Points of each class in all rooms. -> (C,) int64"""
+        return _class_counts(self.sources)
+
     def set_epoch(self, epoch):
         """Take the moves and draws of this epoch from now on; without effect where training is False.
 
@@ -65,17 +73,8 @@ class BlockDataset(Dataset):
         epoch = self._epoch if self.training else 0
         rng = np.random.default_rng((self.seed, epoch, index))
         source, corner, column, z_range = self._column(index, rng)
-        places = blocks.draws(column.num_inside, self.settings.num_points, rng)[0][0]
-        xyz, rgb = column.xyz[places], column.rgb[places]
-        center, frame_size = corner + self.settings.block_size / 2, self.settings.frame_size
-        frame = frame_of(source, center, frame_size, z_range)
-        if self.augment is not None:
-            xyz, rgb, linear = self.augment(xyz - np.array([*center, frame.origin[2]]), rgb, rng)
-            frame = moved_frame(frame, center, source.hi, frame_size, linear)
-            center = (0.0, 0.0)
-        features = torch.from_numpy(block_features(xyz, rgb, center, frame))
-        labels = torch.from_numpy(column.labels[places].astype(np.int64))
-        return normalize(features, self.settings.normalization), labels
+        block = next(blocks_of(column, source, corner, self.settings, rng, z_range, self.augment))
+        return torch.from_numpy(block.features), torch.from_numpy(block.labels.astype(np.int64))
 
     def _column(self, index, rng):
         """The column of an item, moved when training. -> source, corner (2,), Column, height range."""
@@ -115,6 +114,11 @@ class PublishedDataset(Dataset):
 
     def __len__(self):
         return len(self._corners)
+
+    @property
+    def class_counts(self):
+        """Points of each class in all rooms. -> (C,) int64"""
+        return _class_counts(self.sources)
 
     def set_epoch(self, epoch):
         """Nothing: the published blocks were drawn once."""
@@ -170,6 +174,17 @@ class PointNetBlocks(Dataset):
     def __len__(self):
         return len(self.room)
 
+    @cached_property
+    def class_counts(self):
+        """Points of each class in all blocks. -> (C,) int64"""
+        counts = np.zeros(256, np.int64)
+        for number, path in enumerate(self.paths):
+            rows = np.sort(self._row_of[self._file_of == number])
+            for part in np.split(rows, range(_ROWS_AT_ONCE, len(rows), _ROWS_AT_ONCE)) if len(rows) else ():
+                labels = self._open(path)["label"][part[0] : part[-1] + 1][part - part[0]]
+                counts += np.bincount(labels.astype(np.uint8).ravel(), minlength=256)
+        return counts[: len(self.class_names)]
+
     def set_epoch(self, epoch):
         """Nothing: the blocks were drawn once."""
 
@@ -215,6 +230,10 @@ class PointNetBlocks(Dataset):
         if not path.is_file():
             raise InputError(f"there is no {path}; name the unpacked folder indoor3d_sem_seg_hdf5_data of PointNet")
         return path.read_text().split()
+
+
+def _class_counts(sources):
+    return sum((np.asarray(source.room.class_counts, np.int64) for source in sources), np.zeros((), np.int64))
 
 
 def tallest(paths):
