@@ -36,7 +36,8 @@ from s3dis_seg.evaluation import (
 )
 from s3dis_seg.files import InputError
 from s3dis_seg.metrics import confusion_matrix, scores
-from s3dis_seg.models.checkpoint import Card, load_checkpoint
+from s3dis_seg.models.card import Card
+from s3dis_seg.models.checkpoint import load_checkpoint
 from s3dis_seg.report import class_table, confusion_picture, summary_table, write_csv, write_json
 from s3dis_seg.segmentation import DEFAULT_CHECKPOINT, Segmenter
 

@@ -12,7 +12,7 @@ COMMANDS = {
     "segment": "label every point of a scan or a room",
     "evaluate": "score predictions: IoU, accuracies and confusion, by room, area and fold",
     "view": "look at a scan in Open3D, or save a picture of it",
-    "benchmark": "time and memory of the graph engine against the textbook form",
+    "benchmark": "time and memory of the graph engine beside the authors' operations",
     "demo": "everything above in three minutes, on rooms made from a seed",
 }
 

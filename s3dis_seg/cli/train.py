@@ -23,8 +23,7 @@ from tqdm import tqdm
 from s3dis_seg.cli.options import number
 from s3dis_seg.data.splits import split_rooms
 from s3dis_seg.files import InputError
-from s3dis_seg.models.deepgcn import BLOCKS, CONVOLUTIONS, GRAPHS
-from s3dis_seg.models.zoo import MODELS
+from s3dis_seg.models.config import BLOCKS, CONVOLUTIONS, GRAPHS, MODELS
 from s3dis_seg.training import AMP, CLASS_WEIGHTS, RECIPES, TrainConfig, Watcher, rooms_of, stored_config, train
 
 SPLIT = ("test_area", "test_rooms", "val_rooms", "train_rooms", "split_file")

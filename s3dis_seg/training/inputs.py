@@ -15,8 +15,8 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from s3dis_seg.data.blocks.augment import augment
-from s3dis_seg.data.blocks.columns import BlockSettings
 from s3dis_seg.data.blocks.datasets import BlockDataset, PointNetBlocks, PublishedDataset, tallest
+from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms.prepared import RoomFile, find_rooms
 from s3dis_seg.files import InputError
 

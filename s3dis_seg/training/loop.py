@@ -17,8 +17,9 @@ from torch.utils.data import Subset
 from s3dis_seg.classes import UNLABELLED
 from s3dis_seg.files import InputError
 from s3dis_seg.metrics import confusion_matrix, scores
-from s3dis_seg.models.deepgcn import FAST
-from s3dis_seg.models.zoo import create_model
+from s3dis_seg.models.config import model_config
+from s3dis_seg.models.convolutions import FAST
+from s3dis_seg.models.deepgcn import DeepGCN
 from s3dis_seg.training.inputs import Dated, Steps, batches, make_loader, open_data
 from s3dis_seg.training.losses import class_weights, cross_entropy, weight_of
 from s3dis_seg.training.processes import determinism, team_of
@@ -40,7 +41,7 @@ def train(
     time_limit=None,
     stopping=lambda: False,
     watcher=None,
-    engine=FAST,
+    operations=FAST,
 ):
     """Train a network as `config` says and keep everything about it in the folder `out`. -> Outcome
 
@@ -49,7 +50,7 @@ def train(
     for bit that of a run which never stopped; on CUDA with `deterministic`.
     device: "auto", "cpu" or "cuda". workers: processes that read blocks, None for a sensible number.
     time_limit: minutes. stopping: asked after each step; once it answers True, or the time is over, the run is saved
-    where it stands and ends. engine: the graph operations, see DeepGCN; they do not change what is computed.
+    where it stands and ends. operations: see DeepGCN; they do not change what is computed.
     InputError for settings that cannot work, and when the loss is no longer a number.
     """
     started, out, watcher = time.monotonic(), Path(out), watcher or Watcher()
@@ -65,12 +66,12 @@ def train(
         batch_size, num_steps = batches(config, len(data.training), team)
 
         torch.manual_seed(config.seed)
-        model = create_model(config.model, num_classes=len(data.class_names), **config.overrides)
+        network = model_config(config.model, num_classes=len(data.class_names), **config.overrides)
+        model = DeepGCN(network, operations, team.group)
         _require_points(model, config)
         if stored:
             model.load_state_dict(stored["weights"])
-        model.to(team.device).process_group = team.group
-        model.engine = engine
+        model.to(team.device)
         optimizer = make_optimizer(model, config)
         scaler = torch.amp.GradScaler(team.device.type, enabled=config.amp == "fp16")
         progress = Progress()

@@ -13,7 +13,8 @@ import torch
 
 import s3dis_seg
 from s3dis_seg.files import InputError, replacing
-from s3dis_seg.models.checkpoint import Card, load_checkpoint, load_training_state, save_checkpoint
+from s3dis_seg.models.card import Card
+from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 
 SAVE_EVERY = 600  # seconds between two saves within an epoch
 

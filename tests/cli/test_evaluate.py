@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from s3dis_seg.cli.main import main
-from s3dis_seg.data.blocks.columns import BlockSettings
+from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms.prepared import room_of, write_room
 from s3dis_seg.data.scans import Scan, write_scan
-from s3dis_seg.models.checkpoint import Card, save_checkpoint
+from s3dis_seg.models.card import Card
+from s3dis_seg.models.checkpoint import save_checkpoint
 from s3dis_seg.models.zoo import create_model
 
 NAMES = ("Area_1_office_1", "Area_1_office_2", "Area_2_office_1")

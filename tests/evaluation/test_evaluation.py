@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from s3dis_seg.classes import CLASSES
-from s3dis_seg.data.blocks.columns import BlockSettings
+from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms.prepared import room_of, write_room
 from s3dis_seg.evaluation import (
     choose_rooms,
@@ -17,7 +17,7 @@ from s3dis_seg.evaluation import (
     score_room,
 )
 from s3dis_seg.files import InputError
-from s3dis_seg.models.checkpoint import Card
+from s3dis_seg.models.card import Card
 from s3dis_seg.segmentation import Segmenter
 
 CEILING, FLOOR = 0, 1

@@ -9,11 +9,13 @@ import torch
 import s3dis_seg as s3
 from s3dis_seg import segmentation
 from s3dis_seg.data.blocks import columns as blocks
-from s3dis_seg.data.blocks.columns import BlockSettings, Cloud, column_corners, column_points, draws
+from s3dis_seg.data.blocks.columns import Cloud, column_corners, column_points, draws
 from s3dis_seg.data.blocks.features import block_features, frame_of, moved_frame
+from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms import cells
 from s3dis_seg.files import InputError
-from s3dis_seg.models.checkpoint import Card, save_checkpoint
+from s3dis_seg.models.card import Card
+from s3dis_seg.models.checkpoint import save_checkpoint
 from s3dis_seg.segmentation import Segmenter
 
 

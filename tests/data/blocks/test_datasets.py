@@ -9,8 +9,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from s3dis_seg.data.blocks.augment import augment
-from s3dis_seg.data.blocks.columns import BlockSettings, published_corners
+from s3dis_seg.data.blocks.columns import published_corners
 from s3dis_seg.data.blocks.datasets import BlockDataset, PointNetBlocks, PublishedDataset, tallest
+from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms.prepared import room_of, write_room
 from s3dis_seg.files import InputError
 
