@@ -82,11 +82,12 @@ def _refuse_with_proof(arguments):
 def _proof(arguments):
     """Compare trainings. -> report, lines to print"""
     from s3dis_seg.benchmarks.proof import FIRST, RUNS, prove
-    from s3dis_seg.training import RECIPES, TrainConfig, rooms_of
+    from s3dis_seg.data.rooms.open import open_rooms
+    from s3dis_seg.training import RECIPES, TrainConfig
 
     config = TrainConfig(
         data=str(arguments.proof),
-        train_rooms=tuple(rooms_of(arguments.proof)),
+        train_rooms=tuple(room.name for room in open_rooms(arguments.proof)),
         recipe="published",
         model=arguments.model,
         num_points=arguments.num_points or 4096,

@@ -21,10 +21,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from s3dis_seg.cli.options import number
+from s3dis_seg.data.rooms.open import open_rooms
 from s3dis_seg.data.splits import split_rooms
 from s3dis_seg.files import InputError
 from s3dis_seg.models.config import BLOCKS, CONVOLUTIONS, GRAPHS, MODELS
-from s3dis_seg.training import AMP, CLASS_WEIGHTS, RECIPES, TrainConfig, Watcher, rooms_of, stored_config, train
+from s3dis_seg.training import AMP, CLASS_WEIGHTS, RECIPES, TrainConfig, Watcher, stored_config, train
 
 SPLIT = ("test_area", "test_rooms", "val_rooms", "train_rooms", "split_file")
 OVERRIDES = ("channels", "k", "blocks", "conv", "block", "graph", "dilation", "epsilon", "dropout")
@@ -175,11 +176,11 @@ def _rooms(given, recipe):
     choices = {name: given[name] for name in SPLIT if name in given}
     if recipe == "published" and "split_file" not in choices:
         choices.setdefault("val_rooms", [])  # the paper validates on nothing
-    split = split_rooms(rooms_of(given["data"]).values(), **choices)
+    split = split_rooms(open_rooms(given["data"]), **choices)
     return {
-        "train_rooms": tuple(path.stem for path in split.train),
-        "val_rooms": tuple(path.stem for path in split.val),
-        "test_rooms": tuple(path.stem for path in split.test),
+        "train_rooms": tuple(room.name for room in split.train),
+        "val_rooms": tuple(room.name for room in split.val),
+        "test_rooms": tuple(room.name for room in split.test),
         "test_area": given.get("test_area"),
     }
 

@@ -26,8 +26,7 @@ from s3dis_seg.data.scans import colors_as_bytes, likely_units
 from s3dis_seg.devices import device_of
 from s3dis_seg.files import InputError
 from s3dis_seg.models.checkpoint import load_checkpoint
-
-DEFAULT_CHECKPOINT = "resgcn14-s3dis-area6"
+from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 
 _GREY = 127.5  # 0.5 once the features have divided it by 255
 _AT_ONCE = 500_000  # points of a scan that are looked at in one go: bounds the temporary memory
@@ -243,10 +242,17 @@ class Segmenter:
                 ready = waiting[0], waiting[1]()
             yield ready
 
-    @torch.inference_mode()
     def _forward(self, batch):
-        """Class probabilities of blocks. -> (B, N, C) float32 tensor on the device"""
-        features = torch.from_numpy(np.stack([placed.block.features for placed in batch])).to(self.device)
+        """Class probabilities of a list of _Placed. -> (B, N, C) float32 tensor on the device"""
+        return self.predict(torch.from_numpy(np.stack([placed.block.features for placed in batch])))
+
+    @torch.inference_mode()
+    def predict(self, features: torch.Tensor) -> torch.Tensor:
+        """Class probabilities of blocks, 0 for classes that training never showed.
+
+        (B, N, 9) float32 on any device -> (B, N, C) float32 on the device of the network
+        """
+        features = features.to(self.device)
         # One by one is as fast on a CPU, and keeps every bit: products of other shapes add up in another order.
         parts = features.split(1) if self.device.type == "cpu" else [features]
         with torch.autocast(self.device.type, dtype=torch.bfloat16) if self.amp else nullcontext():

@@ -20,7 +20,7 @@ from s3dis_seg.metrics import confusion_matrix, scores
 from s3dis_seg.models.config import model_config
 from s3dis_seg.models.convolutions import FAST
 from s3dis_seg.models.deepgcn import DeepGCN
-from s3dis_seg.training.inputs import Dated, Steps, batches, make_loader, open_data
+from s3dis_seg.training.inputs import EpochIndexed, Steps, batches, make_loader, open_data
 from s3dis_seg.training.losses import class_weights, cross_entropy, weight_of
 from s3dis_seg.training.processes import determinism, team_of
 from s3dis_seg.training.run import Progress, Record, TrainConfig, diverged, refuse_used, stored_run
@@ -84,7 +84,7 @@ def train(
         weights = None if weights is None else weights.to(team.device)
         parallel = _parallel(model, team)
         steps = Steps(len(data.training), batch_size, num_steps, config.seed, progress, team)
-        loader = make_loader(Dated(data.training), team, workers, keep_workers=True, batch_sampler=steps)
+        loader = make_loader(EpochIndexed(data.training), team, workers, keep_workers=True, batch_sampler=steps)
         record = Record(out, config, data, num_steps, model, optimizer, scaler, progress, team, watcher)
         watcher.begin(_plan(config, data, model, batch_size, num_steps, progress, team))
         if not stored:

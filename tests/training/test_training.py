@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from s3dis_seg.data.rooms.open import open_rooms
 from s3dis_seg.data.rooms.prepared import room_of, write_room
 from s3dis_seg.files import InputError
 from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state
 from s3dis_seg.models.zoo import create_model
 from s3dis_seg.segmentation import Segmenter
-from s3dis_seg.training import RECIPES, TrainConfig, Watcher, open_data, rooms_of, stored_config, train
-from s3dis_seg.training.inputs import Dated, Steps, make_loader
+from s3dis_seg.training import RECIPES, TrainConfig, Watcher, open_data, stored_config, train
+from s3dis_seg.training.inputs import EpochIndexed, Steps, make_loader
 from s3dis_seg.training.loop import gradients, learning_rate
 from s3dis_seg.training.processes import Team
 from s3dis_seg.training.run import Progress
@@ -215,7 +216,7 @@ def test_the_network_sees_the_same_blocks_with_and_without_workers(config, tmp_p
 
 
 def test_every_epoch_has_blocks_of_its_own(config):
-    blocks = Dated(open_data(config).training)
+    blocks = EpochIndexed(open_data(config).training)
     first, second, first_again = blocks[0, 3][0], blocks[1, 3][0], blocks[0, 3][0]
     assert torch.equal(first, first_again)
     assert not torch.equal(first, second)
@@ -437,6 +438,6 @@ def test_pointnets_block_files_train_as_they_are(config, tmp_path):
         file["label"] = rng.integers(0, 13, (12, 128)).astype(np.uint8)
     (folder / "all_files.txt").write_text("indoor3d_sem_seg_hdf5_data/ply_data_all_0.h5\n")
     (folder / "room_filelist.txt").write_text("".join(f"{NAMES[i // 4]}\n" for i in range(12)))
-    assert list(rooms_of(folder)) == list(NAMES)
+    assert [room.name for room in open_rooms(folder)] == list(NAMES)
     config = replace(config, data=str(folder), grid=0.0, frame_size=math.inf, augment=False, epochs=1)
     assert train(config, tmp_path / "run").best is not None

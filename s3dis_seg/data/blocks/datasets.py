@@ -8,11 +8,8 @@ Letters: N points a block.
 """
 
 import math
-import os
 from functools import cached_property
-from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -24,11 +21,7 @@ from s3dis_seg.data.blocks.columns import KeptPlaces, RoomWindows
 from s3dis_seg.data.blocks.features import normalize
 from s3dis_seg.data.rooms.cells import CELL
 from s3dis_seg.data.rooms.prepared import RoomFile, area_of
-from s3dis_seg.data.splits import similar_names
 from s3dis_seg.files import InputError
-
-_NOTHING = (None, None, None)
-_ROWS_AT_ONCE = 1000  # blocks whose labels are counted in one go: bounds the memory
 
 
 class BlockDataset(Dataset):
@@ -134,102 +127,42 @@ class PublishedDataset(Dataset):
 
 
 class PointNetBlocks(Dataset):
-    """PointNet's ready-made block files, the folder `indoor3d_sem_seg_hdf5_data` with stride 0.5 in every area.
+    """PointNet's ready-made blocks, of all rooms of a folder or of some.
 
-    Their classes are in the order of `classes.CLASSES`. Block files that other projects wrote in the same layout may
-    not be: torch-points3d and KPConv put chair before table, and nothing in the files says so.
-
-    room: (n,) name of the room of each block, as Area_1_conferenceRoom_1; area: (n,) its area.
+    files: a PointNetFiles. rooms: names of rooms, None for all. room: (n,) name of the room of each block;
+    area: (n,) its area, 0 where the name says none.
     """
 
     class_names = CLASSES
 
-    def __init__(self, folder, areas=None, rooms=None, normalization="none"):
-        """areas, rooms: take only the blocks of these areas (1-6) or room names."""
-        self.folder, self.normalization = Path(folder), normalization
-        self._files, self._process, self._unpacked = {}, None, _NOTHING
-        self.paths = [self.folder / Path(line).name for line in self._lines("all_files.txt")]
-        counts = [self._count(path) for path in self.paths]
-        names = np.array(self._lines("room_filelist.txt"))
-        if len(names) != sum(counts):
-            raise InputError(
-                f"{self.folder / 'room_filelist.txt'} names the rooms of {len(names)} blocks, but the files of "
-                f"all_files.txt hold {sum(counts)}; unpack indoor3d_sem_seg_hdf5_data.zip again"
-            )
-        area = np.array([area_of(name) or 0 for name in names], np.int64)
-        chosen = np.ones(len(names), bool)
-        if areas is not None:
-            _check_known(areas, set(area.tolist()), "area", self.folder)
-            chosen &= np.isin(area, list(areas))
-        if rooms is not None:
-            _check_known(rooms, set(names.tolist()), "room", self.folder)
-            chosen &= np.isin(names, list(rooms))
-        self.room, self.area = names[chosen], area[chosen]
-        self._file_of = np.repeat(np.arange(len(counts)), counts)[chosen]
-        self._row_of = np.concatenate([np.arange(count) for count in counts])[chosen]
-
-    def __getstate__(self):
-        return {**self.__dict__, "_files": {}, "_process": None, "_unpacked": _NOTHING}
+    def __init__(self, files, rooms=None, normalization="none"):
+        self.files, self.normalization = files, normalization
+        self._rows = files.rows_of(rooms)
+        self.room = files.room[self._rows]
+        self.area = np.array([area_of(name) or 0 for name in self.room], np.int64)
 
     def __len__(self):
-        return len(self.room)
+        return len(self._rows)
 
     @cached_property
     def class_counts(self):
         """Points of each class in all blocks. -> (C,) int64"""
-        counts = np.zeros(256, np.int64)
-        for number, path in enumerate(self.paths):
-            rows = np.sort(self._row_of[self._file_of == number])
-            for part in np.split(rows, range(_ROWS_AT_ONCE, len(rows), _ROWS_AT_ONCE)) if len(rows) else ():
-                labels = self._open(path)["label"][part[0] : part[-1] + 1][part - part[0]]
-                counts += np.bincount(labels.astype(np.uint8).ravel(), minlength=256)
-        return counts[: len(self.class_names)]
+        return self.files.class_counts(self._rows)
 
     def set_epoch(self, epoch):
         """Nothing: the blocks were drawn once."""
 
     def __getitem__(self, index):
-        index = _checked(index, len(self))
-        data, labels = self._row(self.paths[self._file_of[index]], int(self._row_of[index]))
+        data, labels = self.files.block(int(self._rows[_checked(index, len(self))]))
         features = torch.from_numpy(data.astype(np.float32))
         return normalize(features, self.normalization), torch.from_numpy(labels.astype(np.int64))
 
-    def _row(self, path, row):
-        """One block. -> data (N, 9), labels (N,)
 
-        The files are packed in chunks of 63 blocks, and a single block costs as much to unpack as all of them: the
-        last chunk is kept for the next block, which makes reading in order 30 times faster.
-        """
-        file = self._open(path)
-        size = (file["data"].chunks or (1,))[0]
-        start = row - row % size
-        if self._unpacked[0] != (path, start):
-            part = slice(start, start + size)
-            self._unpacked = (path, start), file["data"][part], file["label"][part]
-        return self._unpacked[1][row - start], self._unpacked[2][row - start]
-
-    def _open(self, path):
-        if self._process != os.getpid():
-            # Handles do not survive a fork.
-            self._files, self._process = {}, os.getpid()
-        if path not in self._files:
-            try:
-                self._files[path] = h5py.File(path, "r", locking=False)
-            except OSError as error:
-                raise InputError(f"{path} cannot be read ({error}); unpack the archive again") from error
-        return self._files[path]
-
-    def _count(self, path):
-        file = self._open(path)
-        if "data" not in file or "label" not in file or file["data"].shape[1:] != (*file["label"].shape[1:], 9):
-            raise InputError(f"{path} is no block file of PointNet: expected data (n, 4096, 9) and label (n, 4096)")
-        return len(file["data"])
-
-    def _lines(self, name):
-        path = self.folder / name
-        if not path.is_file():
-            raise InputError(f"there is no {path}; name the unpacked folder indoor3d_sem_seg_hdf5_data of PointNet")
-        return path.read_text().split()
+def blocks_as_published(rooms, stride, num_points, seed=0, normalization="none"):
+    """The published blocks of rooms, whatever form the rooms have. rooms: as `open_rooms` gives them. -> dataset"""
+    if rooms[0].has_all_points:
+        return PublishedDataset([room.path for room in rooms], stride, num_points, seed, normalization)
+    return PointNetBlocks(rooms[0].files, [room.name for room in rooms], normalization)
 
 
 def _class_counts(sources):
@@ -281,10 +214,3 @@ def _checked(index, length):
     if not -length <= index < length:
         raise IndexError(f"block {index} of {length}")
     return int(index) % length
-
-
-def _check_known(wanted, known, what, where):
-    unknown = [str(item) for item in wanted if item not in known]
-    if unknown:
-        near = similar_names(unknown[0], [str(item) for item in known])
-        raise InputError(f"{where} has no {what} {', '.join(unknown)}; {near}")
