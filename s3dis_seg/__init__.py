@@ -15,7 +15,7 @@ _PUBLIC = {
     "InputError": "files",
     "read_scan": "data.scans",
     "write_scan": "data.scans",
-    "BlockSettings": "data.blocks.columns",
+    "BlockSettings": "data.blocks.settings",
     "dilated_knn": "graph.knn",
     "create_model": "models.zoo",
     "load_checkpoint": "models.checkpoint",

@@ -1,4 +1,4 @@
-"""Does the engine train a network as the textbook form does?
+"""Does the engine train a network as the definition does?
 
 Deep dynamic graphs are chaotic. One neighbour that rounding exchanges shifts the ranks, and with them the dilated
 neighbourhood, of every point that has it in its row: of ResGCN-28 the loss of the very first step moves by some
@@ -14,25 +14,26 @@ import torch
 from torch.utils.data import DataLoader, RandomSampler
 
 from s3dis_seg.files import InputError
-from s3dis_seg.models.deepgcn import FAST, TEXTBOOK
+from s3dis_seg.models.convolutions import DEFINITION, FAST
 from s3dis_seg.models.zoo import create_model
 from s3dis_seg.training import Watcher, open_data, train
-from s3dis_seg.training.loop import cross_entropy, make_optimizer
+from s3dis_seg.training.loop import make_optimizer
+from s3dis_seg.training.losses import cross_entropy
 
 FIRST = 5  # steps at the same weights; also those whose losses are compared one by one
 
 
 def _rounded_otherwise(x, *arguments, **options):
-    """The textbook's neighbours of slightly larger clouds: the same ones, but for rounding."""
-    return TEXTBOOK.dilated_knn(x * (1 + 1e-6), *arguments, **options)
+    """The definition's neighbours of slightly larger clouds: the same ones, but for rounding."""
+    return DEFINITION.dilated_knn(x * (1 + 1e-6), *arguments, **options)
 
 
-# Name -> engine, and what is added to the seed.
+# Name -> operations, and what is added to the seed.
 RUNS = {
     "engine": (FAST, 0),
-    "textbook": (TEXTBOOK, 0),
-    "rounded otherwise": (TEXTBOOK._replace(dilated_knn=_rounded_otherwise), 0),
-    "another seed": (TEXTBOOK, 1),
+    "definition": (DEFINITION, 0),
+    "rounded otherwise": (DEFINITION._replace(dilated_knn=_rounded_otherwise), 0),
+    "another seed": (DEFINITION, 1),
 }
 
 
@@ -40,31 +41,31 @@ def prove(config, steps, device="auto", told=lambda run, step: None):
     """Answer both questions for the first steps of a TrainConfig. -> dict, ready for JSON
 
     at_the_same_weights: see there. losses: of every step of each of RUNS. Then, name of a run -> how far it is from
-    "textbook". first_steps_differ: the largest relative difference among the first 5 losses; steps_differ: the mean
+    "definition". first_steps_differ: the largest relative difference among the first 5 losses; steps_differ: the mean
     difference of the losses of the same step; means_differ: the difference of the means over all steps, which two
     seeds may have nearly the same of by chance. told(run, step) is called after each step.
     """
     if steps < FIRST:
         raise InputError(f"a proof takes at least {FIRST} steps; found --steps {steps}")
     report = {"losses": {}}
-    for name, (engine, seed) in RUNS.items():
+    for name, (operations, seed) in RUNS.items():
         record = _Losses(steps, lambda step, name=name: told(name, step))
         # The run ends with its steps, whatever the number of epochs they make.
         settings = replace(config, seed=config.seed + seed, val_rooms=(), epochs=steps)
         with tempfile.TemporaryDirectory() as folder:
-            train(settings, folder, device=device, stopping=record.is_full, watcher=record, engine=engine)
+            train(settings, folder, device=device, stopping=record.is_full, watcher=record, operations=operations)
         report["losses"][name] = record.losses
     report["at_the_same_weights"] = at_the_same_weights(config, lambda step: told("same weights", step))
     losses = {name: np.array(run) for name, run in report["losses"].items()}
-    textbook = losses.pop("textbook")
-    report["first_steps_differ"] = {k: float(np.abs(run / textbook - 1)[:FIRST].max()) for k, run in losses.items()}
-    report["steps_differ"] = {k: float(np.abs(run - textbook).mean()) for k, run in losses.items()}
-    report["means_differ"] = {k: float(abs(run.mean() - textbook.mean())) for k, run in losses.items()}
+    definition = losses.pop("definition")
+    report["first_steps_differ"] = {k: float(np.abs(run / definition - 1)[:FIRST].max()) for k, run in losses.items()}
+    report["steps_differ"] = {k: float(np.abs(run - definition).mean()) for k, run in losses.items()}
+    report["means_differ"] = {k: float(abs(run.mean() - definition.mean())) for k, run in losses.items()}
     return report
 
 
 def at_the_same_weights(config, told=lambda step: None):
-    """Five steps of training with the textbook form in float64; at each the engine computes the same once more.
+    """Five steps of training with the definition in float64; at each the engine computes the same once more.
 
     -> dict: relative differences of the loss, and of the gradient (norm of the difference over norm), of every step.
     told(step) is called after each. On the CPU, with dropout and draws as in training.
@@ -77,7 +78,7 @@ def at_the_same_weights(config, told=lambda step: None):
     drawn = RandomSampler(data, replacement=True, num_samples=FIRST * config.batch_size)
     for step, (blocks, labels) in enumerate(DataLoader(data, config.batch_size, sampler=drawn), start=1):
         ours, our_gradient = _loss_and_gradient(model, FAST, blocks, labels, step)
-        loss, gradient = _loss_and_gradient(model, TEXTBOOK, blocks, labels, step)
+        loss, gradient = _loss_and_gradient(model, DEFINITION, blocks, labels, step)
         optimizer.step()
         differences["loss"].append(abs(ours / loss - 1))
         differences["gradient"].append(((our_gradient - gradient).norm() / gradient.norm()).item())
@@ -85,9 +86,9 @@ def at_the_same_weights(config, told=lambda step: None):
     return differences
 
 
-def _loss_and_gradient(model, engine, blocks, labels, seed):
+def _loss_and_gradient(model, operations, blocks, labels, seed):
     """(B, N, 9), (B, N) -> float, (parameters,); the gradient stays in the model, too."""
-    model.engine = engine
+    model.operations = operations
     model.generator.manual_seed(seed)
     torch.manual_seed(seed)
     model.zero_grad()

@@ -23,8 +23,9 @@ from s3dis_seg.files import InputError
 from s3dis_seg.graph.edge_max import edge_conv
 from s3dis_seg.graph.knn import dilated_knn, wanted_ranks
 from s3dis_seg.graph.products import linear
-from s3dis_seg.models.deepgcn import FAST, DeepGCN
-from s3dis_seg.models.zoo import model_config
+from s3dis_seg.models.config import model_config
+from s3dis_seg.models.convolutions import FAST
+from s3dis_seg.models.deepgcn import DeepGCN
 
 SIDES = ("official", "engine")
 TASKS = ("k-NN", "edge convolution", "evaluation", "training step")
@@ -184,7 +185,7 @@ def _network(settings, side, state, watch):
     if side == "official":
         official = Official(network).to(settings.device)
         return official, lambda blocks, ranks: official(blocks, ranks, watch)
-    network.engine = FAST._replace(
+    network.operations = FAST._replace(
         dilated_knn=watch.timed("k-NN", FAST.dilated_knn), edge_conv=watch.timed("edge convolutions", FAST.edge_conv)
     )
     network = network.to(settings.device)
@@ -355,7 +356,7 @@ def _prepare(settings, path):
         features.append(x.detach().cpu())
         return dilated_knn(x, k, ranks=ranks)
 
-    network.engine = FAST._replace(dilated_knn=search)
+    network.operations = FAST._replace(dilated_knn=search)
     with torch.no_grad():
         network.to(settings.device)(blocks.to(settings.device), ranks=ranks)
     case = {

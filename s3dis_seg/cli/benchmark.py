@@ -5,7 +5,7 @@ Both sides compute the same network on the same points. Beside each other: the k
 take at the rates measured here. The official side takes minutes on a CPU; --quick only shows that everything works.
 
 --proof trains instead: the first steps of the published recipe on prepared rooms, with the engine and, from the same
-seed, with the textbook form, as it is and with other rounding, then from another seed; and five steps at the same
+seed, with the definition, as it is and with other rounding, then from another seed; and five steps at the same
 weights in float64.
 
 Examples:
@@ -21,15 +21,13 @@ import json
 import sys
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
-from s3dis_seg.benchmarks.proof import FIRST, RUNS, prove
-from s3dis_seg.benchmarks.speed import SIDES, BenchmarkSettings, benchmark
 from s3dis_seg.cli.options import number
-from s3dis_seg.files import replacing
-from s3dis_seg.models.zoo import MODELS
-from s3dis_seg.training import RECIPES, TrainConfig, rooms_of
+from s3dis_seg.files import InputError, replacing
+from s3dis_seg.models.config import MODELS
+
+SIDES = ("official", "engine")  # as in benchmarks/speed.py, which needs torch
 
 
 def add_arguments(parser):
@@ -40,7 +38,7 @@ def add_arguments(parser):
         "--batch-size", metavar="B", type=number(int, 1), default=2, help="blocks at a time (default: 2)"
     )
     parser.add_argument("--num-points", metavar="N", type=number(int, 1), help="points of a block (default: 4096)")
-    parser.add_argument("--repeats", type=number(int, 1), default=3, help="of which the quickest counts (default: 3)")
+    parser.add_argument("--repeats", type=number(int, 1), help="repetitions; the fastest is reported (default: 3)")
     parser.add_argument(
         "--quick", action=argparse.BooleanOptionalAction, default=False, help="a tiny network, in seconds"
     )
@@ -56,6 +54,8 @@ def add_arguments(parser):
 
 
 def run(arguments):
+    if arguments.proof:
+        _refuse_with_proof(arguments)
     report, lines = _proof(arguments) if arguments.proof else _benchmark(arguments)
     print("\n".join(lines))
     if arguments.json:
@@ -64,11 +64,30 @@ def run(arguments):
         print(f"written to {arguments.json}")
 
 
+def _refuse_with_proof(arguments):
+    """InputError for flags that only the measurements know, which a proof would silently ignore."""
+    given = [
+        flag
+        for flag, is_given in (
+            ("--quick", arguments.quick),
+            ("--engine-only", arguments.engine_only),
+            ("--repeats", arguments.repeats is not None),
+        )
+        if is_given
+    ]
+    if given:
+        raise InputError(f"{', '.join(given)}: not together with --proof, which trains instead of measuring")
+
+
 def _proof(arguments):
     """Compare trainings. -> report, lines to print"""
+    from s3dis_seg.benchmarks.proof import FIRST, RUNS, prove
+    from s3dis_seg.data.rooms.open import open_rooms
+    from s3dis_seg.training import RECIPES, TrainConfig
+
     config = TrainConfig(
         data=str(arguments.proof),
-        train_rooms=tuple(rooms_of(arguments.proof)),
+        train_rooms=tuple(room.name for room in open_rooms(arguments.proof)),
         recipe="published",
         model=arguments.model,
         num_points=arguments.num_points or 4096,
@@ -87,13 +106,15 @@ def _proof(arguments):
 
 
 def _proof_lines(config, report):
+    from s3dis_seg.benchmarks.proof import FIRST
+
     losses, exact = report["losses"], report["at_the_same_weights"]
     yield (
         f"{config.model}, recipe published, {config.batch_size} x {config.num_points} points a step, "
         f"{len(config.train_rooms)} rooms"
     )
     yield ""
-    yield f"{FIRST} steps at the same weights, in float64, engine beside textbook form: losses differ by at most"
+    yield f"{FIRST} steps at the same weights, in float64, engine beside definition: losses differ by at most"
     yield f"{max(exact['loss']):.1e}, gradients by {max(exact['gradient']):.1e} (relative)"
     yield ""
     yield "loss of step" + "".join(f"{name:>20}" for name in losses)
@@ -102,13 +123,17 @@ def _proof_lines(config, report):
             yield f"{step:12}" + "".join(f"{loss:20.4f}" for loss in row)
     yield f"{'mean':>12}" + "".join(f"{sum(run) / len(run):20.4f}" for run in losses.values())
     yield ""
-    yield f"{'how far from textbook':24}{f'first {FIRST}, at most':>20}{'mean over steps':>20}{'of the means':>20}"
+    yield f"{'how far from definition':24}{f'first {FIRST}, at most':>20}{'mean over steps':>20}{'of the means':>20}"
     for name, first in report["first_steps_differ"].items():
         yield f"{name:24}{first:20.2%}{report['steps_differ'][name]:20.4f}{report['means_differ'][name]:20.4f}"
 
 
 def _benchmark(arguments):
     """Measure. -> report, lines to print"""
+    import torch
+
+    from s3dis_seg.benchmarks.speed import BenchmarkSettings, benchmark
+
     device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     settings = BenchmarkSettings(
         model=arguments.model,
@@ -116,7 +141,7 @@ def _benchmark(arguments):
         num_points=arguments.num_points or (256 if arguments.quick else 4096),
         batch_size=arguments.batch_size,
         device=device,
-        repeats=arguments.repeats,
+        repeats=arguments.repeats or 3,
         quick=arguments.quick,
         engine_only=arguments.engine_only,
     )

@@ -10,9 +10,10 @@ COMMANDS = {
     "prepare": "raw S3DIS (or a folder people already have) -> one HDF5 file a room",
     "train": "train a DeepGCN on prepared rooms",
     "segment": "label every point of a scan or a room",
-    "evaluate": "score predictions: IoU, accuracies and confusion, by room, area and fold",
+    "evaluate": "score a checkpoint on rooms: IoU, accuracies and confusion, by room, area and fold",
+    "score": "score a segmented scan against the labels it brings along",
     "view": "look at a scan in Open3D, or save a picture of it",
-    "benchmark": "time and memory of the graph engine against the textbook form",
+    "benchmark": "time and memory of the graph engine beside the authors' operations",
     "demo": "everything above in three minutes, on rooms made from a seed",
 }
 

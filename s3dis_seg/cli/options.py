@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import sys
 
 
 def number(kind, least, above=False):
@@ -18,3 +19,35 @@ def number(kind, least, above=False):
         return value
 
     return parse
+
+
+def add_network_arguments(parser):
+    """The flags that describe the network of a checkpoint which does not tell it."""
+    from s3dis_seg.models.config import MODELS
+
+    model = parser.add_argument_group("checkpoints in the official layout, which do not tell their network")
+    model.add_argument("--model", choices=MODELS, help="a named network, which the rest changes")
+    model.add_argument("--blocks", metavar="N", type=number(int, 1), help="depth, the head included")
+    model.add_argument("--channels", metavar="C", type=number(int, 1), help="of every graph convolution")
+    model.add_argument("--k", metavar="K", type=number(int, 1), help="neighbours of a point, itself included")
+
+
+def network_of(arguments):
+    """What `add_network_arguments` was given. -> name or None, dict of overrides"""
+    names = ("blocks", "channels", "k")
+    overrides = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    if overrides and not arguments.model:
+        from s3dis_seg.files import InputError
+
+        flags = ", ".join(f"--{name}" for name in overrides)
+        raise InputError(f"{flags}: only together with --model, for checkpoints in the official layout")
+    return arguments.model, overrides
+
+
+def progress_bar(total, unit, **options):
+    """A tqdm bar on a terminal; in a log file it writes a line a minute instead of one for every update. -> tqdm"""
+    from tqdm import tqdm
+
+    if not sys.stderr.isatty():
+        options |= {"mininterval": 60, "maxinterval": 120, "delay": 60, "ascii": True}
+    return tqdm(total=total, unit=unit, dynamic_ncols=True, **options)

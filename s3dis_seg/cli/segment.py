@@ -26,7 +26,7 @@ from s3dis_seg.classes import UNLABELLED
 from s3dis_seg.cli.options import number
 from s3dis_seg.data.scans import READABLE, UNITS, WRITABLE, read_scan, write_scan
 from s3dis_seg.files import InputError
-from s3dis_seg.models.zoo import MODELS
+from s3dis_seg.models.config import MODELS
 from s3dis_seg.segmentation import DEFAULT_CHECKPOINT, Segmenter
 
 OVERRIDES = ("blocks", "channels", "k")

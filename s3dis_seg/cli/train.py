@@ -21,11 +21,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from s3dis_seg.cli.options import number
+from s3dis_seg.data.rooms.open import open_rooms
 from s3dis_seg.data.splits import split_rooms
 from s3dis_seg.files import InputError
-from s3dis_seg.models.deepgcn import BLOCKS, CONVOLUTIONS, GRAPHS
-from s3dis_seg.models.zoo import MODELS
-from s3dis_seg.training import AMP, RECIPES, TrainConfig, Watcher, rooms_of, stored_config, train
+from s3dis_seg.models.config import BLOCKS, CONVOLUTIONS, GRAPHS, MODELS
+from s3dis_seg.training import AMP, CLASS_WEIGHTS, RECIPES, TrainConfig, Watcher, stored_config, train
 
 SPLIT = ("test_area", "test_rooms", "val_rooms", "train_rooms", "split_file")
 OVERRIDES = ("channels", "k", "blocks", "conv", "block", "graph", "dilation", "epsilon", "dropout")
@@ -87,6 +87,21 @@ def add_arguments(parser):
     )
     recipe.add_argument("--num-points", metavar="N", type=number(int, 1), help=_help("points a block", "num_points"))
     recipe.add_argument(
+        "--block-size", metavar="METRES", type=number(float, 0, above=True), help=_help("width of blocks", "block_size")
+    )
+    recipe.add_argument(
+        "--class-weights",
+        choices=CLASS_WEIGHTS,
+        help="sqrt: classes count by one over the square root of their share (default: none)",
+    )
+    recipe.add_argument(
+        "--statistics-blocks",
+        metavar="N",
+        type=number(int, 0),
+        help="measure BatchNorm's statistics again over N training blocks before each validation (default: 0, not; "
+        "recipe modern: 96)",
+    )
+    recipe.add_argument(
         "--grid", metavar="METRES", type=number(float, 0), help="thin to this grid, 0: not (default: 0.02)"
     )
 
@@ -136,6 +151,8 @@ def _config(given):
     settings = RECIPES[recipe] | {name: given[name] for name in DEFAULTS if name in given}
     if settings.get("published_blocks") and settings["grid"]:
         raise InputError("--recipe published takes blocks that are not thinned; leave --grid away")
+    if settings.get("published_blocks") and settings.get("block_size", 1.0) != 1.0:
+        raise InputError("--recipe published takes blocks of 1 m; leave --block-size away")
     if settings.get("published_blocks") and settings.get("augment"):
         raise InputError("--recipe published draws its blocks once and does not change them; leave --augment away")
     return TrainConfig(**settings | _rooms(given, recipe) | {"overrides": _overrides(given)})
@@ -145,7 +162,7 @@ def _resumed_config(given):
     """The settings of the run in --out, with those that are given; `train` refuses to change what must not change."""
     config = stored_config(given["out"])
     settings = {name: getattr(config, name) for name in DEFAULTS}
-    if "recipe" in given:
+    if given.get("recipe", config.recipe) != config.recipe:
         settings |= RECIPES[given["recipe"]]
     settings |= {name: given[name] for name in DEFAULTS if name in given}
     if any(name in given for name in SPLIT):
@@ -159,11 +176,11 @@ def _rooms(given, recipe):
     choices = {name: given[name] for name in SPLIT if name in given}
     if recipe == "published" and "split_file" not in choices:
         choices.setdefault("val_rooms", [])  # the paper validates on nothing
-    split = split_rooms(rooms_of(given["data"]).values(), **choices)
+    split = split_rooms(open_rooms(given["data"]), **choices)
     return {
-        "train_rooms": tuple(path.stem for path in split.train),
-        "val_rooms": tuple(path.stem for path in split.val),
-        "test_rooms": tuple(path.stem for path in split.test),
+        "train_rooms": tuple(room.name for room in split.train),
+        "val_rooms": tuple(room.name for room in split.val),
+        "test_rooms": tuple(room.name for room in split.test),
         "test_area": given.get("test_area"),
     }
 

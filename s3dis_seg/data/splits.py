@@ -1,11 +1,10 @@
-"""Which prepared rooms train, validate and test."""
+"""Which rooms train, validate and test."""
 
 import difflib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from s3dis_seg.classes import AREAS
 from s3dis_seg.data.rooms.prepared import area_of
 from s3dis_seg.files import InputError
 
@@ -14,15 +13,15 @@ _VALIDATE_EVERY = 8  # every 8th training room validates
 
 @dataclass(frozen=True)
 class Split:
-    """Which rooms do what; each is a list of paths sorted by name, no room is in two of them."""
+    """Which rooms do what; each is a list of rooms sorted by name, no room is in two of them."""
 
     train: list
     val: list
     test: list
 
 
-def split_rooms(paths, test_area=None, val_rooms=None, test_rooms=None, train_rooms=None, split_file=None):
-    """Decide which prepared rooms train, validate and test. -> Split
+def split_rooms(rooms, test_area=None, val_rooms=None, test_rooms=None, train_rooms=None, split_file=None):
+    """Decide which rooms train, validate and test. rooms: anything with a name. -> Split
 
     test_area: this area (1-6) tests. test_rooms, val_rooms, train_rooms: lists of room names; the area may be left out
     where the rest is unambiguous, and `*` stands for anything. What neither tests nor validates trains, unless
@@ -39,7 +38,7 @@ def split_rooms(paths, test_area=None, val_rooms=None, test_rooms=None, train_ro
 
     in which rooms that are not named take no part. InputError for a name no room has, and for a room on two sides.
     """
-    rooms = _by_name(paths)
+    rooms = _by_name(rooms)
     if split_file is not None:
         if any(choice is not None for choice in (test_area, val_rooms, test_rooms, train_rooms)):
             raise InputError("a split file says everything; leave out the test area and the lists of rooms beside it")
@@ -47,8 +46,10 @@ def split_rooms(paths, test_area=None, val_rooms=None, test_rooms=None, train_ro
         return _split(rooms, **sides)
     if test_area is not None and test_rooms is not None:
         raise InputError("name either the area or the rooms to test on, not both")
-    if test_area is not None and test_area not in AREAS:
-        raise InputError(f"there is no area {test_area}; take one of {', '.join(map(str, AREAS))}")
+    areas = sorted({area_of(name) for name in rooms} - {None})
+    if test_area is not None and test_area not in areas:
+        found = f"of the areas {', '.join(map(str, areas))}" if areas else "of no area"
+        raise InputError(f"there is no room of area {test_area}, only rooms {found}")
     test = _named(test_rooms or [], rooms, "the rooms to test on")
     test += [name for name in rooms if test_area is not None and area_of(name) == test_area]
     named_val = _named(val_rooms or [], rooms, "the rooms to validate on")
@@ -62,14 +63,14 @@ def split_rooms(paths, test_area=None, val_rooms=None, test_rooms=None, train_ro
     return _split(rooms, train, named_val, test)
 
 
-def _by_name(paths):
-    """Prepared rooms by name, sorted. -> dict name -> path"""
-    rooms = {}
-    for path in sorted(map(Path, paths), key=lambda path: path.stem):
-        if path.stem in rooms:
-            raise InputError(f"{path} and {rooms[path.stem]} are the same room; give each room once")
-        rooms[path.stem] = path
-    return rooms
+def _by_name(rooms):
+    """Rooms by name, sorted. -> dict name -> room"""
+    by_name = {}
+    for room in sorted(rooms, key=lambda room: room.name):
+        if room.name in by_name:
+            raise InputError(f"the room {room.name} is there twice; give each room once")
+        by_name[room.name] = room
+    return by_name
 
 
 def _named(names, rooms, where):
@@ -118,7 +119,7 @@ def _read_split(path):
 
 
 def _split(rooms, train, val, test):
-    """Paths of the chosen names; InputError where a room is on two sides."""
+    """Rooms of the chosen names; InputError where a room is on two sides."""
     sides = {"training": train, "validation": val, "test": test}
     side_of = {}
     for side, names in sides.items():

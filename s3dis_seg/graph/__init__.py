@@ -1,5 +1,5 @@
 """Dynamic graphs on point clouds: dilated nearest neighbours, and the maximum over their edges.
 
-knn.py and edge_max.py are what networks use, reference.py says what they mean. plain.py, compiled.py and kernels.py
-hold the same inner functions three times: in torch alone, for numba and for Triton; engines.py chooses.
+knn.py and edge_max.py are what networks use, and definition.py says what they mean. The same inner functions are there
+three times, in torch_backend.py, numba_backend.py and triton_backend.py; dispatch.py chooses among them.
 """

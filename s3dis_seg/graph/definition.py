@@ -1,4 +1,4 @@
-"""The textbook forms of the graph operations: slow and obvious. They are the definition, and the oracle of the tests.
+"""The graph operations as they are defined: slow and obvious. The tests hold every fast form to them.
 
 Letters: B clouds, N points each, C channels, k neighbours.
 """

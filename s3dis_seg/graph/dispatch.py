@@ -14,14 +14,14 @@ from s3dis_seg.graph import torch_backend
 def kernels_for(x):
     """The kernels for tensors of the device and type of x."""
     if x.device.type == "cpu":
-        return compiled_kernels() or torch_backend
+        return numba_kernels() or torch_backend
     if x.device.type == "cuda" and x.dtype == torch.float32:
         return triton_kernels() or torch_backend
     return torch_backend
 
 
 @lru_cache(maxsize=1)
-def compiled_kernels():
+def numba_kernels():
     """The module of CPU kernels, or None without numba."""
     try:
         from s3dis_seg.graph import numba_backend

@@ -24,11 +24,13 @@ def wanted_ranks(k, dilation, epsilon=0.0, generator=None):
 
 
 @torch.no_grad()
-def dilated_knn(x, k, dilation=1, ranks=None, backend="auto"):
+def dilated_knn(
+    x: torch.Tensor, k: int, dilation: int = 1, ranks: torch.Tensor | None = None, backend: str = "auto"
+) -> torch.Tensor:
     """The neighbours of each point at the ranks 0, dilation, ..., (k - 1) * dilation. (B, N, C) -> (B, N, k) int64
 
-    ranks: ascending int64 CPU tensor (see `wanted_ranks`) that replaces those. backend: "reference" is the textbook
-    form, "cpu" the fast one for CPU tensors, "triton" that for CUDA tensors, "torch_cluster" that package; "auto"
+    ranks: ascending int64 CPU tensor (see `wanted_ranks`) that replaces those. backend: "definition" is the
+    slow form, "cpu" the fast one for CPU tensors, "triton" that for CUDA tensors, "torch_cluster" that package; "auto"
     takes the fast one that fits. Distances are exact for float64; 16-bit features are widened to float32.
     ValueError when a cloud has too few points, or a backend cannot do what is asked.
     """
@@ -95,13 +97,13 @@ def _on_torch_cluster(x, ranks):
     return front[..., ranks.to(x.device)]
 
 
-def _textbook(x, ranks):
+def _by_definition(x, ranks):
     return definition.dilated_knn(x, len(ranks), ranks=ranks)
 
 
 _FORMS = {
     "auto": _automatic,
-    "reference": _textbook,
+    "definition": _by_definition,
     "cpu": _on_cpu,
     "triton": _on_cuda,
     "torch_cluster": _on_torch_cluster,

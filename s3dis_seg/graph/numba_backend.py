@@ -1,13 +1,20 @@
-"""CPU kernels of the graph engine, compiled by numba. Letters: B clouds, N points, R = B * N rows, C channels,
-k neighbours.
+"""CPU kernels of the graph engine, compiled by numba. The functions are those of torch_backend.py.
 
-The functions of plain.py, imported only where numba is there. Every result is the same on every run, whatever the
-number of threads.
+Letters: B clouds, N points, R = B * N rows, C channels, k neighbours. Every result is the same on every run, whatever
+the number of threads.
 
-LLVM does not find by itself how to keep a tile of distances, or the running maxima of a point, in vector registers:
-inner loops are written as vector instructions (`@intrinsic`), which LLVM fits to the processor at hand.
+What to know of numba before changing a kernel:
 
-All in one file: numba renews a kernel in its cache when the file changes that it stands in, no other.
+- A function under `@njit` is compiled when it is first called with arrays of some types, and kept in `__pycache__` for
+  the next process. The cache is keyed by the file that the kernel stands in, not by what that file imports: hence one
+  file, since a change in an imported one would leave old kernels in use.
+- LLVM, to which numba hands its code, does not find by itself how to keep a tile of distances, or the running maxima of
+  a point, in vector registers. The inner loops are therefore written as vector instructions: a function `_write_...`
+  gets a `_Vectors` object, whose methods (load, store, multiply_add, ...) append LLVM instructions, and `_instructions`
+  makes of it an intrinsic that a kernel calls like any function. The vectors are as wide as the registers of the
+  processor at hand (`_VECTOR_BYTES`).
+- An intrinsic sees arrays as pointers. Nothing checks its indices: try a change under the tests of tests/graph, which
+  hold every kernel to the definition.
 """
 
 import inspect

@@ -1,4 +1,6 @@
-"""The kernels of the graph engine in torch and numpy alone, for any device: what compiled.py and kernels.py do faster.
+"""The kernels of the graph engine in torch and numpy alone, for any device.
+
+numba_backend.py and triton_backend.py have the same functions, only faster.
 
 Letters: B clouds, N points, R = B * N rows, C channels, k neighbours.
 """

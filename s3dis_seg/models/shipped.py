@@ -5,6 +5,8 @@ from pathlib import Path
 
 from s3dis_seg.files import InputError
 
+DEFAULT_CHECKPOINT = "resgcn14-s3dis-area6"
+
 
 def find_checkpoint(name):
     """Where a checkpoint lies. -> Path

@@ -14,19 +14,19 @@ from collections import defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from s3dis_seg.classes import UNLABELLED
-from s3dis_seg.data.blocks.columns import Cloud, column_corners, column_points, draws, height_tiles
-from s3dis_seg.data.blocks.features import block_features, frame_of, normalize
+from s3dis_seg.data.blocks.block import Block, blocks_of
+from s3dis_seg.data.blocks.columns import Cloud, column_corners, column_points, height_tiles
 from s3dis_seg.data.scans import colors_as_bytes, likely_units
 from s3dis_seg.devices import device_of
 from s3dis_seg.files import InputError
 from s3dis_seg.models.checkpoint import load_checkpoint
-
-DEFAULT_CHECKPOINT = "resgcn14-s3dis-area6"
+from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 
 _GREY = 127.5  # 0.5 once the features have divided it by 255
 _AT_ONCE = 500_000  # points of a scan that are looked at in one go: bounds the temporary memory
@@ -146,8 +146,8 @@ class Segmenter:
             done = 0
             for batch, outputs in self._outputs(self._batches(plan, steps), steps):
                 with steps("voting"):
-                    for block, output in zip(batch, outputs):
-                        band.move_to(block.low, block.low + self.card.blocks.block_size)
+                    for (block, low), output in zip(batch, outputs):
+                        band.move_to(low, low + self.card.blocks.block_size)
                         band.add(block.ids[block.votes], output[block.votes])
                 done += len(batch)
                 if progress:
@@ -164,7 +164,8 @@ class Segmenter:
             return 0.0
         # The first run of all compiles kernels: on the CPU the same ones for a small cloud.
         fewest = getattr(self.model, "points_needed", 1)
-        small = [replace(batch[0], features=batch[0].features[:fewest])]
+        first = batch[0].block
+        small = [_Placed(replace(first, features=first.features[:fewest]), 0.0)]
         self._forward(batch if self.device.type == "cuda" else small).cpu()
         start = time.perf_counter()
         self._forward(batch).cpu()
@@ -186,23 +187,27 @@ class Segmenter:
         return columns, np.array(counts)
 
     def _blocks(self, plan, column):
-        """All blocks of one column, of every pass. -> list of _Block"""
+        """All blocks of one column, of every pass. -> list of _Placed"""
         number, corner, z_range = column
         settings, cloud = self.card.blocks, plan.cloud
-        points = column_points(cloud, corner, settings.block_size, settings.num_points, z_range)
-        if points.num_inside == 0:
+        column = column_points(cloud, corner, settings.block_size, settings.num_points, z_range)
+        if column.num_inside == 0:
             return []
-        center = corner + settings.block_size / 2
-        frame = frame_of(cloud, center, settings.frame_size, z_range)
-        rgb = points.rgb if plan.has_colors else np.full(points.rgb.shape, _GREY, np.float32)
-        blocks = []
-        for turn in range(self.passes):
-            rng = np.random.default_rng((self.seed, turn, number))
-            for places, votes in zip(*draws(points.num_inside, settings.num_points, rng)):
-                features = block_features(points.xyz[places], rgb[places], center, frame)
-                features = normalize(features, settings.normalization)
-                blocks.append(_Block(features, points.ids[places], votes, corner[plan.axis]))
-        return blocks
+        if not plan.has_colors:
+            column = replace(column, rgb=np.full(column.rgb.shape, _GREY, np.float32))
+        return [
+            _Placed(block, corner[plan.axis])
+            for number_of_pass in range(self.passes)
+            for block in blocks_of(
+                column,
+                cloud,
+                corner,
+                settings,
+                np.random.default_rng((self.seed, number_of_pass, number)),
+                z_range,
+                _view(number_of_pass),
+            )
+        ]
 
     def _batches(self, plan, steps):
         """Blocks in the order of the visit, `batch_size` at a time; threads prepare what comes next."""
@@ -237,15 +242,24 @@ class Segmenter:
                 ready = waiting[0], waiting[1]()
             yield ready
 
-    @torch.inference_mode()
     def _forward(self, batch):
-        """Class probabilities of blocks. -> (B, N, C) float32 tensor on the device"""
-        features = torch.from_numpy(np.stack([block.features for block in batch])).to(self.device)
+        """Class probabilities of a list of _Placed. -> (B, N, C) float32 tensor on the device"""
+        return self.predict(torch.from_numpy(np.stack([placed.block.features for placed in batch])))
+
+    @torch.inference_mode()
+    def predict(self, features: torch.Tensor) -> torch.Tensor:
+        """Class probabilities of blocks, 0 for classes that training never showed.
+
+        (B, N, 9) float32 on any device -> (B, N, C) float32 on the device of the network
+        """
+        features = features.to(self.device)
         # One by one is as fast on a CPU, and keeps every bit: products of other shapes add up in another order.
         parts = features.split(1) if self.device.type == "cpu" else [features]
         with torch.autocast(self.device.type, dtype=torch.bfloat16) if self.amp else nullcontext():
             logits = [self._in_parts(part) for part in parts]
-        return torch.cat(logits).float().softmax(dim=-1)
+        logits = torch.cat(logits).float()
+        logits[..., self.card.untrained] = -torch.inf
+        return logits.softmax(dim=-1)
 
     def _in_parts(self, features):
         """Logits, in as many parts as the memory of the device asks for. (B, N, 9) -> (B, N, C)"""
@@ -333,14 +347,24 @@ def _oddities(xyz, finite, cloud, counts, settings):
 # --- beside the network -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Block:
-    """features (N, 9) float32; ids (N,) of the points; votes (N,) bool; low: where its column begins along the visit"""
+class _Placed(NamedTuple):
+    """A Block, and where its column begins along the visit, in metres."""
 
-    features: np.ndarray
-    ids: np.ndarray
-    votes: np.ndarray
+    block: Block
     low: float
+
+
+def _view(number):
+    """How a pass turns the blocks about their centre: the first not at all, the next by 90, 180, 270 degrees, ...
+
+    After four passes the blocks are mirrored, too. -> None, or a function as `blocks_of` takes it
+    """
+    if number == 0:
+        return None
+    cosine, sine = [(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)][number % 4]
+    linear = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    linear = linear @ np.diag([-1.0 if number // 4 % 2 else 1.0, 1.0, 1.0])
+    return lambda xyz, rgb, rng: (xyz @ linear.T, rgb, linear)
 
 
 def _ahead(function, items, workers, lead):

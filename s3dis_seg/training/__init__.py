@@ -12,19 +12,20 @@ happened before; so a run goes on exactly where it stopped, with any number of w
     loop.py       train: the loop, one step, validation, the schedule
 """
 
-from s3dis_seg.training.inputs import open_data, rooms_of
+from s3dis_seg.training.inputs import open_data
 from s3dis_seg.training.loop import AMP, Outcome, Plan, Watcher, train, validate
+from s3dis_seg.training.losses import CLASS_WEIGHTS
 from s3dis_seg.training.run import RECIPES, TrainConfig, stored_config
 
 __all__ = [
     "AMP",
+    "CLASS_WEIGHTS",
     "RECIPES",
     "Outcome",
     "Plan",
     "TrainConfig",
     "Watcher",
     "open_data",
-    "rooms_of",
     "stored_config",
     "train",
     "validate",

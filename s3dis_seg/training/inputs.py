@@ -8,18 +8,18 @@ import os
 import re
 import signal
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cached_property
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from s3dis_seg.data.blocks.augment import augment
-from s3dis_seg.data.blocks.columns import BlockSettings
-from s3dis_seg.data.blocks.datasets import BlockDataset, PointNetBlocks, PublishedDataset, tallest
-from s3dis_seg.data.rooms.prepared import RoomFile, find_rooms
+from s3dis_seg.data.blocks.datasets import BlockDataset, blocks_as_published, tallest
+from s3dis_seg.data.blocks.settings import BlockSettings
+from s3dis_seg.data.rooms.open import open_rooms
 from s3dis_seg.files import InputError
 
-STRIDE = 0.5  # metres between the columns of training; PointNet's block files have the same
+STRIDE = 0.5  # step between the columns of training, as a fraction of their width; PointNet's files have the same
 # Columns of validation do not overlap: its score is that of drawn blocks, meant for comparing epochs.
 VALIDATION_STRIDE = 1.0
 
@@ -43,65 +43,59 @@ class Data:
     settings: BlockSettings
     licence: str
 
+    @cached_property
+    def untrained(self):
+        """Numbers of the classes of which no training room has a point. -> list of int"""
+        return np.flatnonzero(np.asarray(self.training.class_counts) == 0).tolist()
+
 
 def open_data(config):
     """The blocks of the rooms that a TrainConfig names. -> Data; InputError where a room is not there."""
-    rooms = rooms_of(config.data)
+    rooms = {room.name: room for room in open_rooms(config.data)}
     missing = [name for name in (*config.train_rooms, *config.val_rooms) if name not in rooms]
     if missing:
         raise InputError(f"{config.data} lacks {len(missing)} rooms of this run, such as {missing[0]}; see --data")
     if not config.train_rooms:
         raise InputError(f"no room of {config.data} is left to train on; test or validate on fewer")
     training, validation = ([rooms[name] for name in names] for names in (config.train_rooms, config.val_rooms))
-    settings = BlockSettings(num_points=config.num_points, grid=config.grid, frame_size=config.frame_size)
-    if _is_pointnet(config.data):
-        settings, licence = replace(settings, grid=0.0, frame_size=math.inf), LICENCE
+    settings = BlockSettings(config.num_points, config.block_size, config.grid, config.frame_size)
+    if training[0].has_all_points:
+        settings = replace(settings, tallest=tallest([room.path for room in training]))
     else:
-        settings = replace(settings, tallest=tallest(training))
-        licence = LICENCE if any(_is_of_s3dis(RoomFile(path)) for path in training) else ""
+        _require_blocks_as_they_are(config, training[0].files)
+        settings = replace(settings, grid=0.0, frame_size=math.inf)
     blocks = _blocks(config, settings, training, is_training=True)
     others = _blocks(config, settings, validation, is_training=False) if validation else None
+    licence = LICENCE if any(map(_is_of_s3dis, training)) else ""
     return Data(blocks, others, blocks.class_names, settings, licence)
-
-
-def rooms_of(folder):
-    """Prepared rooms, or those of PointNet's block files, by name. -> dict name -> path; InputError without any."""
-    if _is_pointnet(folder):
-        return {str(name): Path(folder) / str(name) for name in np.unique(PointNetBlocks(folder).room)}
-    return {path.stem: path for path in find_rooms(folder)}
-
-
-def _is_pointnet(folder):
-    return (Path(folder) / "all_files.txt").is_file()
 
 
 def _is_of_s3dis(room):
     return re.match(r"Area_[1-6]_", room.name) is not None and "synthetic" not in room.source
 
 
-def _blocks(config, settings, paths, is_training):
+def _blocks(config, settings, rooms, is_training):
     """The blocks of some rooms, as the settings of the run want them. -> dataset"""
     stride = STRIDE if is_training else VALIDATION_STRIDE
-    if _is_pointnet(config.data):
-        return _pointnet_blocks(config, [path.name for path in paths])
-    if config.published_blocks:
-        return PublishedDataset(paths, stride, config.num_points, config.seed)
+    if config.published_blocks or not rooms[0].has_all_points:
+        return blocks_as_published(rooms, stride, config.num_points, config.seed)
     change = augment if config.augment and is_training else None
-    return BlockDataset(paths, settings, stride, is_training, config.seed, change)
+    paths = [room.path for room in rooms]
+    return BlockDataset(paths, settings, stride * settings.block_size, is_training, config.seed, change)
 
 
-def _pointnet_blocks(config, rooms):
+def _require_blocks_as_they_are(config, files):
+    """InputError for settings that would change blocks which are there ready-made."""
     if config.augment:
         raise InputError(f"{config.data} holds ready-made blocks, which cannot be augmented; leave --augment away")
-    blocks = PointNetBlocks(config.data, rooms=rooms)
-    num_points = len(blocks[0][1])
-    if config.num_points != num_points:
-        raise InputError(f"the blocks of {config.data} have {num_points} points; say --num-points {num_points}")
-    return blocks
+    if config.num_points != files.num_points:
+        raise InputError(
+            f"the blocks of {config.data} have {files.num_points} points; say --num-points {files.num_points}"
+        )
 
 
-class Dated(Dataset):
-    """Blocks asked for as (epoch, number): workers have copies of a dataset, which could not be told the epoch else."""
+class EpochIndexed(Dataset):
+    """Blocks by (epoch, number): the index carries the epoch, because workers hold copies of the dataset."""
 
     def __init__(self, blocks):
         self.blocks = blocks

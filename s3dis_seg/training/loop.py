@@ -11,18 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Subset
 
 from s3dis_seg.classes import UNLABELLED
 from s3dis_seg.files import InputError
 from s3dis_seg.metrics import confusion_matrix, scores
-from s3dis_seg.models.deepgcn import FAST
-from s3dis_seg.models.zoo import create_model
-from s3dis_seg.training.inputs import Dated, Steps, batches, make_loader, open_data
+from s3dis_seg.models.config import model_config
+from s3dis_seg.models.convolutions import FAST
+from s3dis_seg.models.deepgcn import DeepGCN
+from s3dis_seg.training.inputs import EpochIndexed, Steps, batches, make_loader, open_data
+from s3dis_seg.training.losses import class_weights, cross_entropy, weight_of
 from s3dis_seg.training.processes import determinism, team_of
 from s3dis_seg.training.run import Progress, Record, TrainConfig, diverged, refuse_used, stored_run
+from s3dis_seg.training.statistics import renew_statistics
 
 HALVING = 20  # epochs between two halvings of the learning rate
 WARM_UP = 0.05  # share of the cosine schedule in which the learning rate rises
@@ -39,7 +41,7 @@ def train(
     time_limit=None,
     stopping=lambda: False,
     watcher=None,
-    engine=FAST,
+    operations=FAST,
 ):
     """Train a network as `config` says and keep everything about it in the folder `out`. -> Outcome
 
@@ -48,7 +50,7 @@ def train(
     for bit that of a run which never stopped; on CUDA with `deterministic`.
     device: "auto", "cpu" or "cuda". workers: processes that read blocks, None for a sensible number.
     time_limit: minutes. stopping: asked after each step; once it answers True, or the time is over, the run is saved
-    where it stands and ends. engine: the graph operations, see DeepGCN; they do not change what is computed.
+    where it stands and ends. operations: see DeepGCN; they do not change what is computed.
     InputError for settings that cannot work, and when the loss is no longer a number.
     """
     started, out, watcher = time.monotonic(), Path(out), watcher or Watcher()
@@ -57,19 +59,19 @@ def train(
         """-> whether we were asked to, whether time is over"""
         return bool(stopping()), time_limit is not None and time.monotonic() - started > 60 * time_limit
 
-    with team_of(device) as team, determinism(config.deterministic), _want_of_memory_in_words(config):
+    with team_of(device) as team, determinism(config.deterministic), explain_out_of_memory(config):
         stored = stored_run(out, config, watcher) if resume else refuse_used(out)
         team.wait()  # nobody writes before everybody has looked
         data = open_data(config)
         batch_size, num_steps = batches(config, len(data.training), team)
 
         torch.manual_seed(config.seed)
-        model = create_model(config.model, num_classes=len(data.class_names), **config.overrides)
+        network = model_config(config.model, num_classes=len(data.class_names), **config.overrides)
+        model = DeepGCN(network, operations, team.group)
         _require_points(model, config)
         if stored:
             model.load_state_dict(stored["weights"])
-        model.to(team.device).process_group = team.group
-        model.engine = engine
+        model.to(team.device)
         optimizer = make_optimizer(model, config)
         scaler = torch.amp.GradScaler(team.device.type, enabled=config.amp == "fp16")
         progress = Progress()
@@ -78,9 +80,11 @@ def train(
             scaler.load_state_dict(stored["scaler"])
             progress = Progress(**stored["progress"])
 
+        weights = class_weights(config.class_weights, data.training.class_counts)
+        weights = None if weights is None else weights.to(team.device)
         parallel = _parallel(model, team)
         steps = Steps(len(data.training), batch_size, num_steps, config.seed, progress, team)
-        loader = make_loader(Dated(data.training), team, workers, keep_workers=True, batch_sampler=steps)
+        loader = make_loader(EpochIndexed(data.training), team, workers, keep_workers=True, batch_sampler=steps)
         record = Record(out, config, data, num_steps, model, optimizer, scaler, progress, team, watcher)
         watcher.begin(_plan(config, data, model, batch_size, num_steps, progress, team))
         if not stored:
@@ -97,7 +101,7 @@ def train(
                     group["lr"] = lr
                 _seed_step(model, config.seed, record.steps, team)
                 features, labels = next(inputs)
-                sums[:3] += gradients(parallel, features, labels, config, scaler, team)
+                sums[:3] += gradients(parallel, features, labels, config, scaler, team, weights)
                 scaler.step(optimizer)
                 scaler.update()
                 optimizer.zero_grad(set_to_none=True)
@@ -122,7 +126,11 @@ def train(
                 record.save_now_and_then()
 
             results, is_last = None, progress.epoch + 1 == config.epochs
-            if data.validation and (is_last or (progress.epoch + 1) % config.val_every == 0):
+            validates = data.validation and (is_last or (progress.epoch + 1) % config.val_every == 0)
+            if config.statistics_blocks and (validates or is_last):
+                _seed_step(model, config.seed, record.steps, team)  # the same whether or not the run was resumed here
+                renew_statistics(model, _statistics_batches(data, config, team, progress.epoch, batch_size))
+            if validates:
                 record.save()
                 results = validate(model, data, config, team, workers, lambda: any(must_stop()), watcher)
                 if results is None:
@@ -132,17 +140,17 @@ def train(
         return Outcome("finished", progress.epoch, progress.step, progress.best)
 
 
-def gradients(model, features, labels, config, scaler, team):
+def gradients(model, features, labels, config, scaler, team, weights=None):
     """Add the gradients of a step to the parameters. (B, N, 9), (B, N) int64: the blocks of this process.
 
-    The loss is the mean of the cross entropy over the labelled points of the blocks of all processes, whatever the
-    number of parts and processes it is computed in. -> (3,) float64 on the device, of this process alone:
-    loss times points, points, and points predicted rightly.
+    The loss is the mean of the cross entropy over the labelled points of the blocks of all processes, each with the
+    weight of its class, whatever the number of parts and processes it is computed in. -> (3,) float64 on the device,
+    of this process alone: sum of the losses, points, and points predicted rightly.
     """
     features = features.to(team.device, non_blocking=True)
     labels = labels.to(team.device, non_blocking=True)
     points = (labels != UNLABELLED).sum()
-    all_points = team.sum(points.clone()).clamp(min=1)
+    whole = team.sum(weight_of(labels, weights).double()).clamp(min=1e-9)
     sums = torch.stack([points * 0, points, points * 0]).double()
     parts = list(zip(features.chunk(config.accumulate), labels.chunk(config.accumulate)))
     for number, (blocks, wanted) in enumerate(parts, start=1):
@@ -151,24 +159,24 @@ def gradients(model, features, labels, config, scaler, team):
         with waiting:
             with _autocast(config, team):
                 logits = model(blocks)
-            loss = cross_entropy(logits, wanted, config.label_smoothing)
+            loss = cross_entropy(logits, wanted, config.label_smoothing, weights)
             # DistributedDataParallel takes the mean over the processes; wanted is the sum.
-            scaler.scale(loss * team.size / all_points).backward()
+            scaler.scale(loss * team.size / whole).backward()
         sums[0] += loss.detach()
         sums[2] += (logits.argmax(dim=-1) == wanted).sum()
     return sums
 
 
-def cross_entropy(logits, labels, label_smoothing=0.0):
-    """Sum over the labelled points. (B, N, C), (B, N) int64 -> scalar, at least float32"""
-    logits = logits.flatten(0, 1)
-    return F.cross_entropy(
-        logits.to(torch.promote_types(logits.dtype, torch.float32)),
-        labels.flatten(),
-        ignore_index=UNLABELLED,
-        reduction="sum",
-        label_smoothing=label_smoothing,
-    )
+def _statistics_batches(data, config, team, epoch, batch_size):
+    """Blocks of training over which statistics are measured, other ones each time, dealt out to the team."""
+    order = np.random.default_rng((config.seed, epoch, len(data.training))).permutation(len(data.training))
+    data.training.set_epoch(epoch)
+    share = max(batch_size // team.size // config.accumulate, 1)
+    batches = max(math.ceil(min(config.statistics_blocks, len(order)) / (share * team.size)), 1)
+    for number in range(batches):
+        batch = np.resize(order, batches * share * team.size)[number * share * team.size :][: share * team.size]
+        chosen = batch[team.rank :: team.size].tolist()
+        yield torch.stack([data.training[index][0] for index in chosen]).to(team.device)
 
 
 @torch.no_grad()
@@ -183,6 +191,7 @@ def validate(model, data, config, team, workers=None, stopping=lambda: False, wa
         with _autocast(config, team):
             logits = model(features.to(team.device, non_blocking=True))
         loss += cross_entropy(logits, labels.to(team.device, non_blocking=True))
+        logits[..., data.untrained] = -math.inf
         confusion += confusion_matrix(labels.numpy(), logits.argmax(dim=-1).cpu().numpy(), len(confusion))
         if watcher and number % LOOK_EVERY == 0:
             watcher.validating(number, len(loader))
@@ -230,7 +239,7 @@ def _seed_step(model, seed, number, team):
 
 
 @contextmanager
-def _want_of_memory_in_words(config):
+def explain_out_of_memory(config):
     try:
         yield
     except torch.OutOfMemoryError as error:

@@ -13,7 +13,8 @@ import torch
 
 import s3dis_seg
 from s3dis_seg.files import InputError, replacing
-from s3dis_seg.models.checkpoint import Card, load_checkpoint, load_training_state, save_checkpoint
+from s3dis_seg.models.card import Card
+from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 
 SAVE_EVERY = 600  # seconds between two saves within an epoch
 
@@ -23,7 +24,13 @@ SAVE_EVERY = 600  # seconds between two saves within an epoch
 RECIPES = {
     "standard": {},
     "published": {"grid": 0.0, "frame_size": math.inf, "published_blocks": True},
-    "modern": {"augment": True, "schedule": "cosine", "weight_decay": 0.01, "label_smoothing": 0.1},
+    "modern": {
+        "augment": True,
+        "schedule": "cosine",
+        "weight_decay": 0.01,
+        "label_smoothing": 0.1,
+        "statistics_blocks": 96,
+    },
 }
 
 
@@ -32,7 +39,10 @@ class TrainConfig:
     """Everything that decides what a run computes; its checkpoints keep it. The defaults are DeepGCN's recipe.
 
     data: folder of the rooms. train_rooms, val_rooms, test_rooms: names; those to test on are only remembered.
-    overrides: of the model's numbers. grid and frame_size: metres, see BlockSettings; published_blocks: PointNet's.
+    overrides: of the model's numbers. block_size, grid and frame_size: metres, see BlockSettings; published_blocks:
+    PointNet's. class_weights: "none", or "sqrt" for one over the square root of the share of each class.
+    statistics_blocks: training blocks over which BatchNorm's statistics are measured again before each validation and
+    at the end, 0: the running ones are kept.
     batch_size: blocks a step of the optimizer, over all processes. accumulate: in how many parts a process computes
     its share of them, to save memory; the loss is the same mean, but BatchNorm sees one part at a time.
     schedule: "halving" (every 20 epochs) or "cosine" (a warm-up, then down to zero at the end of the last epoch).
@@ -48,6 +58,7 @@ class TrainConfig:
     model: str = "resgcn28"
     overrides: dict = field(default_factory=dict)
     num_points: int = 4096
+    block_size: float = 1.0
     grid: float = 0.02
     frame_size: float = 8.0
     published_blocks: bool = False
@@ -59,6 +70,8 @@ class TrainConfig:
     schedule: str = "halving"
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
+    class_weights: str = "none"
+    statistics_blocks: int = 0
     amp: str = "off"
     seed: int = 0
     val_every: int = 1
@@ -185,6 +198,7 @@ class Record:
             "val_rooms": list(config.val_rooms),
             "test_rooms": list(config.test_rooms),
             "test_area": config.test_area,
+            "untrained_classes": [self.data.class_names[number] for number in self.data.untrained],
             "epochs": progress.epoch,
             "steps": self.steps,
             "seed": config.seed,

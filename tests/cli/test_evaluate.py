@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from s3dis_seg.cli.main import main
-from s3dis_seg.data.blocks.columns import BlockSettings
+from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms.prepared import room_of, write_room
-from s3dis_seg.data.scans import Scan, write_scan
-from s3dis_seg.models.checkpoint import Card, save_checkpoint
+from s3dis_seg.models.card import Card
+from s3dis_seg.models.checkpoint import save_checkpoint
 from s3dis_seg.models.zoo import create_model
+from tests.models.official_layout import to_official
 
 NAMES = ("Area_1_office_1", "Area_1_office_2", "Area_2_office_1")
 
@@ -81,32 +82,19 @@ def test_only_some_rooms_and_the_published_protocol(place, tmp_path):
     assert "--limit-rooms: only 1 of 2 rooms" in content["warnings"][0]
 
 
-def test_a_segmented_scan_is_scored_against_its_labels(tmp_path, capsys):
-    classes = np.array([0, 0, 1, 255], np.int32)
-    scan = Scan(np.arange(12.0).reshape(4, 3), predictions=np.array([0, 1, 1, 1], np.uint8))
-    scan.confidence = np.ones(4, np.float32)
-    scan.columns = {"x": scan.xyz[:, 0], "y": scan.xyz[:, 1], "z": scan.xyz[:, 2], "classification": classes}
-    write_scan(tmp_path / "out.ply", scan)
-    assert main(["evaluate", str(tmp_path / "out.ply"), "--label-field", "classification", "--out", str(tmp_path)]) == 0
-    content = json.loads((tmp_path / "scores.json").read_text())
-    assert content["all"]["1 scan"]["points"] == 3
-    assert content["all"]["1 scan"]["iou"]["floor"] == 0.5
-    assert "66.7" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["out.ply", "--checkpoint", "c.pt"], "--checkpoint: for rooms only"),
-        (["--label-field", "label"], "--label-field: for scans only"),
-        (["--folds", "runs/a", "--checkpoint", "c.pt"], "--folds and --checkpoint exclude each other"),
+        (
+            ["--data", "ROOMS", "--folds", "runs/a", "--checkpoint", "c.pt"],
+            "--folds and --checkpoint exclude each other",
+        ),
         (["--test-area", "5", "--rooms", "x"], "--test-area and --rooms exclude each other"),
-        (["--k", "8"], "--k: only together with --model"),
+        (["--data", "ROOMS", "--k", "8"], "--k: only together with --model"),
         (["--protocol", "published", "--passes", "2"], "--passes: only with --protocol all-points"),
         (["--protocol", "published", "--stride", "0.25"], "--stride 0.25: published scores have"),
         (["--data", "ROOMS", "--checkpoint", "C", "--stride", "0"], "stride of 0.0"),
         (["--data", "nowhere"], "there is no folder nowhere"),
-        (["absent.ply"], "absent.ply"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_the_words_of_the_flags(place, words, said, capsys):
@@ -124,13 +112,23 @@ def test_folds_need_rooms_they_kept_and_each_room_once(place, capsys):
     assert "kept no room" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "columns, said",
-    [({"classification": [0, 1]}, "has no property 'prediction'"), ({"prediction": [0, 1]}, "name the property")],
-)
-def test_a_scan_without_predictions_or_labels_is_refused(tmp_path, capsys, columns, said):
-    axes = {axis: np.array([0.0, 1.0]) for axis in "xyz"}
-    scan = Scan(np.zeros((2, 3)), columns=axes | {name: np.array(v, np.int32) for name, v in columns.items()})
-    write_scan(tmp_path / "scan.ply", scan)
-    assert main(["evaluate", str(tmp_path / "scan.ply")]) == 2
-    assert said in capsys.readouterr().err
+def test_an_output_that_cannot_be_written_is_told_before_a_room_is_predicted(place, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    words = ["--data", place / "rooms", "--checkpoint", place / "runs/area1/best.pt", "--out", tmp_path / "file"]
+    assert evaluate(*words) == 2
+    captured = capsys.readouterr()
+    assert "cannot write to" in captured.err and "scoring" not in captured.out
+
+
+def test_the_same_official_file_as_another_network_is_scored_anew(place, tmp_path, capsys):
+    import torch
+
+    network = create_model("resgcn7", blocks=2, channels=4, k=2)
+    torch.save(to_official(network.state_dict()), tmp_path / "official.pth")
+    words = ["--data", place / "rooms", "--checkpoint", tmp_path / "official.pth", "--rooms", NAMES[0]]
+    words += ["--blocks", 2, "--channels", 4, "--k", 2, "--out", tmp_path / "scores"]
+    for model in ("resgcn7", "plaingcn28"):
+        assert evaluate(*words, "--model", model) == 0
+        assert "had been predicted before" not in capsys.readouterr().out
+    assert evaluate(*words, "--model", "plaingcn28") == 0
+    assert "had been predicted before" in capsys.readouterr().out

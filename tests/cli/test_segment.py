@@ -8,7 +8,8 @@ from plyfile import PlyData
 import s3dis_seg as s3
 from s3dis_seg.cli.main import main
 from s3dis_seg.data.scans import Scan, read_scan, write_scan
-from s3dis_seg.models.checkpoint import Card, save_checkpoint
+from s3dis_seg.models.card import Card
+from s3dis_seg.models.checkpoint import save_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -5,19 +5,15 @@ import pytest
 import torch
 
 from s3dis_seg.classes import CLASSES
-from s3dis_seg.data.blocks.columns import BlockSettings
-from s3dis_seg.data.rooms.prepared import room_of, write_room
-from s3dis_seg.evaluation import (
-    choose_rooms,
-    doubts,
-    held_out_rooms,
-    levels,
-    list_rooms,
-    run_checkpoint,
-    score_room,
-)
+from s3dis_seg.data.blocks.settings import BlockSettings
+from s3dis_seg.data.rooms.open import open_rooms
+from s3dis_seg.data.rooms.prepared import RoomFile, room_of, write_room
+from s3dis_seg.evaluation.folds import run_checkpoint
+from s3dis_seg.evaluation.rooms import choose_rooms, held_out_rooms, overlap_warnings, require_whole_rooms
+from s3dis_seg.evaluation.scoring import levels_of_rooms, score_room
 from s3dis_seg.files import InputError
-from s3dis_seg.models.checkpoint import Card
+from s3dis_seg.models.card import Card
+from s3dis_seg.models.config import DeepGCNConfig
 from s3dis_seg.segmentation import Segmenter
 
 CEILING, FLOOR = 0, 1
@@ -37,8 +33,9 @@ class ByHeight(torch.nn.Module):
         return logits
 
 
-def segmenter_of(sha256="a" * 64, **options):
+def segmenter_of(sha256="a" * 64, config=None, **options):
     card = Card(None, None, blocks=BlockSettings(num_points=256, grid=0.0), provenance={}, sha256=sha256)
+    card.config = config
     return Segmenter(ByHeight(), card, device="cpu", **options)
 
 
@@ -59,7 +56,7 @@ def folder(tmp_path):
 
 
 def test_every_point_of_a_room_counts_once(folder):
-    result = score_room(segmenter_of(), folder / "Area_1_office_2.h5")
+    result = score_room(segmenter_of(), RoomFile(folder / "Area_1_office_2.h5"))
     assert result.confusion.sum() == 600
     assert result.confusion[CEILING, FLOOR] == 30
     assert np.trace(result.confusion) == 570
@@ -67,15 +64,15 @@ def test_every_point_of_a_room_counts_once(folder):
 
 def test_the_published_protocol_counts_the_points_of_its_blocks(folder):
     # 2 x 1.5 m: columns of 1 m at 0 and 1 along x, and along y at 0 and past the middle.
-    result = score_room(segmenter_of(stride=1.0), folder / "Area_1_office_1.h5", "published")
+    result = score_room(segmenter_of(stride=1.0), RoomFile(folder / "Area_1_office_1.h5"), "published")
     assert result.confusion.sum() == 4 * 4096
     assert np.trace(result.confusion) == 4 * 4096
-    assert score_room(segmenter_of(), folder / "Area_1_office_1.h5", "published").confusion.sum() == 6 * 4096
+    assert score_room(segmenter_of(), RoomFile(folder / "Area_1_office_1.h5"), "published").confusion.sum() == 6 * 4096
 
 
 def test_a_room_without_a_published_block_is_told(tmp_path):
-    path = write_room(flat_room("Area_1_closet_1", count=90), tmp_path)
-    result = score_room(segmenter_of(stride=1.0), path, "published")
+    room = RoomFile(write_room(flat_room("Area_1_closet_1", count=90), tmp_path))
+    result = score_room(segmenter_of(stride=1.0), room, "published")
     assert result.confusion.sum() == 0
     assert "100 points" in result.warnings[0]
 
@@ -88,17 +85,38 @@ def test_pointnet_blocks_are_scored_as_they_were_drawn(tmp_path):
         file["data"], file["label"] = data, np.full((3, 4096), CEILING, np.uint8)
     (tmp_path / "all_files.txt").write_text("indoor3d_sem_seg_hdf5_data/ply_data_all_0.h5\n")
     (tmp_path / "room_filelist.txt").write_text("Area_1_office_1\nArea_1_office_1\nArea_2_office_1\n")
-    paths = list_rooms(tmp_path, "published")
-    assert [path.stem for path in paths] == ["Area_1_office_1", "Area_2_office_1"]
-    assert score_room(segmenter_of(), paths[0], "published").confusion[CEILING, CEILING] == 2 * 4096
+    rooms = open_rooms(tmp_path)
+    assert [(room.name, room.num_points) for room in rooms] == [("Area_1_office_1", 8192), ("Area_2_office_1", 4096)]
+    assert score_room(segmenter_of(), rooms[0], "published").confusion[CEILING, CEILING] == 2 * 4096
     with pytest.raises(InputError, match="--protocol published"):
-        list_rooms(tmp_path, "all-points")
+        require_whole_rooms(rooms)
+
+
+def test_predictions_of_pointnets_blocks_are_kept_by_what_the_blocks_hold(tmp_path):
+    h5py = pytest.importorskip("h5py")
+
+    def written(folder, height):
+        folder.mkdir()
+        data = np.zeros((1, 4096, 9), np.float32)
+        data[..., 8] = height
+        with h5py.File(folder / "ply_data_all_0.h5", "w") as file:
+            file["data"], file["label"] = data, np.full((1, 4096), CEILING, np.uint8)
+        (folder / "all_files.txt").write_text("ply_data_all_0.h5\n")
+        (folder / "room_filelist.txt").write_text("Area_1_office_1\n")
+        return open_rooms(folder)[0]
+
+    kept = tmp_path / "kept"
+    high, low = written(tmp_path / "a", 1.0), written(tmp_path / "b", 0.0)  # rooms of the same name
+    assert score_room(segmenter_of(), high, "published", kept).confusion[CEILING, CEILING] == 4096
+    other = score_room(segmenter_of(), low, "published", kept)
+    assert not other.reused and other.confusion[CEILING, FLOOR] == 4096
+    assert score_room(segmenter_of(), low, "published", kept).reused
 
 
 def test_kept_predictions_are_reused_and_give_the_same_confusion(folder, tmp_path):
     first, second = segmenter_of(), segmenter_of()
-    made = score_room(first, folder / "Area_1_office_2.h5", folder=tmp_path / "kept")
-    again = score_room(second, folder / "Area_1_office_2.h5", folder=tmp_path / "kept")
+    made = score_room(first, RoomFile(folder / "Area_1_office_2.h5"), folder=tmp_path / "kept")
+    again = score_room(second, RoomFile(folder / "Area_1_office_2.h5"), folder=tmp_path / "kept")
     assert (made.reused, again.reused) == (False, True)
     assert first.model.calls > 0
     assert second.model.calls == 0
@@ -107,10 +125,19 @@ def test_kept_predictions_are_reused_and_give_the_same_confusion(folder, tmp_pat
 
 @pytest.mark.parametrize(
     "change",
-    [{"sha256": "b" * 64}, {"stride": 1.0}, {"seed": 1}, {"passes": 2}, {"protocol": "published"}, {"room": 1}],
+    [
+        {"sha256": "b" * 64},
+        {"config": DeepGCNConfig(k=8)},
+        {"config": DeepGCNConfig(block="plain")},
+        {"stride": 1.0},
+        {"seed": 1},
+        {"passes": 2},
+        {"protocol": "published"},
+        {"room": 1},
+    ],
 )
 def test_predictions_are_made_again_under_another_checkpoint_setting_or_room(folder, tmp_path, change):
-    path = folder / "Area_1_office_2.h5"
+    path = RoomFile(folder / "Area_1_office_2.h5")
     score_room(segmenter_of(), path, folder=tmp_path / "kept")
     protocol = change.pop("protocol", "all-points")
     if change.pop("room", None):
@@ -119,8 +146,19 @@ def test_predictions_are_made_again_under_another_checkpoint_setting_or_room(fol
     assert not result.reused
 
 
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.6, 0.9])
+def test_predictions_with_a_flipped_byte_are_read_rightly_or_made_again(folder, tmp_path, place):
+    room = RoomFile(folder / "Area_1_office_1.h5")
+    made = score_room(segmenter_of(), room, folder=tmp_path).confusion
+    kept = tmp_path / "Area_1_office_1.npz"
+    damaged = bytearray(kept.read_bytes())
+    damaged[int(place * len(damaged))] ^= 0xFF
+    kept.write_bytes(damaged)
+    assert (score_room(segmenter_of(), room, folder=tmp_path).confusion == made).all()
+
+
 def test_predictions_that_were_cut_off_are_made_again(folder, tmp_path):
-    path = folder / "Area_1_office_1.h5"
+    path = RoomFile(folder / "Area_1_office_1.h5")
     score_room(segmenter_of(), path, folder=tmp_path)
     kept = tmp_path / "Area_1_office_1.npz"
     kept.write_bytes(kept.read_bytes()[:100])
@@ -132,13 +170,12 @@ def test_other_classes_are_refused(folder):
     segmenter = segmenter_of()
     segmenter.card.class_names = ("wall", "floor")
     with pytest.raises(InputError, match="checkpoint knows wall, floor"):
-        score_room(segmenter, folder / "Area_1_office_1.h5")
+        score_room(segmenter, RoomFile(folder / "Area_1_office_1.h5"))
 
 
 def test_levels_are_sums_of_confusions_and_not_means_of_scores(folder):
-    paths = list_rooms(folder, "all-points")
-    confusions = {path.stem: score_room(segmenter_of(), path).confusion for path in paths}
-    found = levels(confusions, CLASSES, {"a": ["Area_1_office_1"], "b": ["Area_1_office_2", "Area_3_lobby_1"]})
+    confusions = {room.name: score_room(segmenter_of(), room).confusion for room in open_rooms(folder)}
+    found = levels_of_rooms(confusions, CLASSES, {"a": ["Area_1_office_1"], "b": ["Area_1_office_2", "Area_3_lobby_1"]})
     assert list(found) == ["all", "fold", "area", "room"]
     assert found["all"]["3 rooms"].oa == pytest.approx(1 - 90 / 3600)
     assert found["area"]["Area_1"].oa == pytest.approx(1 - 30 / 3000)
@@ -149,20 +186,20 @@ def test_levels_are_sums_of_confusions_and_not_means_of_scores(folder):
 
 
 def test_rooms_are_chosen_by_area_by_name_and_evenly_spread(folder):
-    paths = list_rooms(folder, "all-points")
-    assert [path.stem for path in choose_rooms(paths, test_area=3)] == ["Area_3_lobby_1"]
-    assert [path.stem for path in choose_rooms(paths, names=["Area_1_*"])] == ["Area_1_office_1", "Area_1_office_2"]
-    assert [path.stem for path in choose_rooms(paths, limit=2)] == ["Area_1_office_1", "Area_3_lobby_1"]
-    with pytest.raises(InputError, match=r"no room of area 5 .* areas 1, 3"):
-        choose_rooms(paths, test_area=5)
+    rooms = open_rooms(folder)
+    assert [room.name for room in choose_rooms(rooms, test_area=3)] == ["Area_3_lobby_1"]
+    assert [room.name for room in choose_rooms(rooms, names=["Area_1_*"])] == ["Area_1_office_1", "Area_1_office_2"]
+    assert [room.name for room in choose_rooms(rooms, limit=2)] == ["Area_1_office_1", "Area_3_lobby_1"]
+    with pytest.raises(InputError, match=r"no room of area 5, only rooms of the areas 1, 3"):
+        choose_rooms(rooms, test_area=5)
 
 
 def test_held_out_rooms_come_from_the_card(folder):
-    paths = list_rooms(folder, "all-points")
+    rooms = open_rooms(folder)
 
     def held_out(**provenance):
-        found, missing = held_out_rooms(Card(None, None, provenance=provenance), paths)
-        return [path.stem for path in found], missing
+        found, missing = held_out_rooms(Card(None, None, provenance=provenance), rooms)
+        return [room.name for room in found], missing
 
     assert held_out(test_rooms=["Area_3_lobby_1", "Area_3_x"], test_area=3) == (["Area_3_lobby_1"], ["Area_3_x"])
     assert held_out(test_area=1) == (["Area_1_office_1", "Area_1_office_2"], [])
@@ -171,11 +208,11 @@ def test_held_out_rooms_come_from_the_card(folder):
 
 def test_rooms_that_were_trained_on_are_named():
     card = Card(None, None, provenance={"train_rooms": ["a", "b"], "val_rooms": ["c"]})
-    told = doubts(card, ["b", "c", "d"])
+    told = overlap_warnings(card, ["b", "c", "d"])
     assert "1 (b) of the 3 scored rooms were TRAINED ON" in told[0]
     assert "1 (c) of the 3 scored rooms served to choose" in told[1]
-    assert doubts(card, ["d"]) == []
-    assert "does not say" in doubts(Card(None, None), ["d"])[0]
+    assert overlap_warnings(card, ["d"]) == []
+    assert "does not say" in overlap_warnings(Card(None, None), ["d"])[0]
 
 
 def test_a_run_is_scored_by_its_best_weights_or_its_last(tmp_path):

@@ -16,13 +16,13 @@ def random(*shape, seed=0, dtype=torch.float64):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
-@pytest.fixture(params=["compiled", "plain"])
+@pytest.fixture(params=["numba", "torch"])
 def kernels(request, monkeypatch):
     """Runs the test with numba's kernels, and with those in torch alone."""
-    if request.param == "compiled":
+    if request.param == "numba":
         pytest.importorskip("numba")
     else:
-        monkeypatch.setattr(dispatch, "compiled_kernels", lambda: None)
+        monkeypatch.setattr(dispatch, "numba_kernels", lambda: None)
 
 
 def layer(C, D, dtype=torch.float64):

@@ -14,8 +14,8 @@ import torch
 from s3dis_seg.graph import definition, dispatch
 from s3dis_seg.graph.knn import dilated_knn, wanted_ranks
 
-BACKENDS = ("reference", "compiled", "plain", "triton", "torch_cluster")
-FAST = ("compiled", "plain")
+BACKENDS = ("definition", "numba", "torch", "triton", "torch_cluster")
+FAST = ("numba", "torch")
 LINE = torch.tensor([[[0.0], [1.0], [3.0], [7.0]]])
 
 
@@ -25,14 +25,14 @@ def random(*shape, seed=0, dtype=torch.float32):
 
 @pytest.fixture
 def search(request, monkeypatch):
-    """dilated_knn through the backend that the test is run for; "plain" is the CPU one where numba is missing."""
+    """dilated_knn through the backend that the test is run for; "torch" is the CPU one where numba is missing."""
     backend = request.param
-    if backend == "compiled":
+    if backend == "numba":
         pytest.importorskip("numba")
     if backend == "torch_cluster":
         pytest.importorskip("torch_cluster")
-    if backend == "plain":
-        monkeypatch.setattr(dispatch, "compiled_kernels", lambda: None)
+    if backend == "torch":
+        monkeypatch.setattr(dispatch, "numba_kernels", lambda: None)
     if backend == "triton":
         if importlib.util.find_spec("triton") is None:
             pytest.skip("needs triton")
@@ -117,13 +117,13 @@ def test_one_neighbour_is_the_point_itself(search):
     assert search(random(2, 5, 3), 1).tolist() == [[[0], [1], [2], [3], [4]]] * 2
 
 
-@every("reference", "compiled", "plain", "triton")
+@every("definition", "numba", "torch", "triton")
 def test_a_point_comes_first_among_those_that_lie_on_it_and_ties_go_by_index(search):
     x = torch.tensor([[[5.0], [5.0], [5.0], [4.0], [6.0]]])
     assert search(x, 5)[0, 2].tolist() == [2, 0, 1, 3, 4]
 
 
-@every("compiled", "plain")
+@every("numba", "torch")
 @pytest.mark.parametrize(
     "points, channels, k, dilation",
     [(406, 64, 16, 27), (700, 5, 9, 3), (97, 200, 4, 7), (33, 3, 33, 1), (1300, 4, 20, 20)],
@@ -137,7 +137,7 @@ def test_the_ranks_of_random_clouds_are_those_of_float64(search, points, channel
     assert (found[..., 0] == torch.arange(points)).all()
 
 
-@every("compiled", "plain", "reference")
+@every("numba", "torch", "definition")
 @pytest.mark.parametrize("points, channels", [(300, 64), (211, 3), (64, 7)])
 def test_float64_is_exact_also_where_points_repeat(search, points, channels):
     x = random(2, points, channels, dtype=torch.float64)
@@ -149,7 +149,7 @@ def test_float64_is_exact_also_where_points_repeat(search, points, channels):
     assert torch.equal(search(x, 6, ranks=ranks), expected)
 
 
-@every("compiled", "plain")
+@every("numba", "torch")
 @pytest.mark.parametrize("channels", [3, 64])
 def test_where_all_points_are_equal_the_index_decides(search, channels):
     x = torch.ones(1, 600, channels)
@@ -157,7 +157,7 @@ def test_where_all_points_are_equal_the_index_decides(search, channels):
     assert found[0, :3].tolist() == [0, 2, 4] and found[599].tolist() == [599, *range(1, 599, 2)]
 
 
-@every("compiled", "plain")
+@every("numba", "torch")
 def test_points_far_from_the_origin_keep_their_neighbours(search):
     x = random(1, 500, 8)
     near = search(x, 8, dilation=4)
@@ -166,14 +166,14 @@ def test_points_far_from_the_origin_keep_their_neighbours(search):
     assert (near == far).double().mean() > 0.9
 
 
-@every("compiled", "plain")
+@every("numba", "torch")
 def test_clouds_of_one_batch_do_not_see_each_other(search):
     x = random(3, 200, 6)
     together = search(x, 4, dilation=3)
     assert all(torch.equal(together[b], search(x[b : b + 1], 4, dilation=3)[0]) for b in range(3))
 
 
-@every("compiled", "plain")
+@every("numba", "torch")
 def test_views_and_narrow_types_are_taken(search):
     x = random(6, 2, 150).permute(1, 2, 0)
     assert not x.is_contiguous()
@@ -185,12 +185,12 @@ def test_views_and_narrow_types_are_taken(search):
         assert share_as_in_float64(random(1, 150, 16), search(random(1, 150, 16), 5), torch.arange(5)) > 0.999
 
 
-@every("compiled", "plain")
+@every("numba", "torch")
 def test_no_gradient_comes_back(search):
     assert not search(random(1, 20, 3).requires_grad_(), 4).requires_grad
 
 
-@every("compiled", "plain")
+@every("numba", "torch")
 @pytest.mark.parametrize("channels", [3, 16])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 1e30, 1e-30])
 def test_features_that_overflow_still_give_points_of_the_cloud(search, channels, value):
@@ -203,11 +203,11 @@ def test_features_that_overflow_still_give_points_of_the_cloud(search, channels,
     assert (found[..., 0] == torch.arange(700)).all()
 
 
-@pytest.mark.parametrize("kernels", ["compiled", "plain"])
+@pytest.mark.parametrize("kernels", ["numba", "torch"])
 def test_points_without_a_distance_come_last(kernels):
-    if kernels == "compiled":
+    if kernels == "numba":
         pytest.importorskip("numba")
-    module = dispatch.compiled_kernels() if kernels == "compiled" else dispatch.torch_backend
+    module = dispatch.numba_kernels() if kernels == "numba" else dispatch.torch_backend
     x = LINE.repeat(1, 300, 1)
     x[0, 7] = torch.nan
     assert (module.knn(x, torch.arange(1199))[0] == 7).sum() == 1
@@ -227,22 +227,22 @@ def test_the_result_does_not_depend_on_the_number_of_threads():
 
 
 def test_both_forms_for_processors_give_the_same():
-    compiled = pytest.importorskip("s3dis_seg.graph.numba_backend")
+    numba_backend = pytest.importorskip("s3dis_seg.graph.numba_backend")
     values = random(3, 256).numpy()
     order = np.arange(256, dtype=np.int32)
     for row in values:
         kept = np.empty((2, 320), np.float32), np.empty((2, 320), np.int32)
-        n = compiled._keep_singly(row, order, np.float32(0.3), kept[0][0], kept[1][0])
+        n = numba_backend._keep_singly(row, order, np.float32(0.3), kept[0][0], kept[1][0])
         assert n == (row <= np.float32(0.3)).sum()
         assert np.array_equal(kept[1][0][:n], np.flatnonzero(row <= np.float32(0.3)))
-        assert n == compiled._keep(row, order, np.float32(0.3), kept[0][1], kept[1][1])
+        assert n == numba_backend._keep(row, order, np.float32(0.3), kept[0][1], kept[1][1])
         assert np.array_equal(kept[0][0][:n], kept[0][1][:n]) and np.array_equal(kept[1][0][:n], kept[1][1][:n])
 
 
 def test_processors_without_wide_vectors_keep_the_contract(tmp_path):
     pytest.importorskip("numba")
     folder = Path(__file__).parent
-    command = [sys.executable, "-m", "pytest", "-q", "-k", "compiled", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-k", "numba", "-p", "no:cacheprovider"]
     subprocess.run(
         [*command, folder / "test_knn.py", folder / "test_edge_max.py"],
         env={**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)},
@@ -256,7 +256,7 @@ def test_processors_without_wide_vectors_keep_the_contract(tmp_path):
 # Real rooms
 
 
-@every("compiled", "plain")
+@every("numba", "torch")
 def test_on_a_real_room_99_9_percent_of_the_ranks_are_those_of_float64_through_28_layers(search, shared):
     rows = np.load(shared / "data/s3dis/rooms/Area_6_office_11.npy")[4096 : 4096 + 640]
     points = torch.from_numpy(rows[:, :6] / np.array([1, 1, 1, 255, 255, 255], np.float32))
@@ -300,7 +300,7 @@ def test_a_cloud_without_batch_is_refused():
 
 
 def test_an_unknown_backend_is_refused_with_those_there_are():
-    with pytest.raises(ValueError, match="auto, reference, cpu, triton, torch_cluster"):
+    with pytest.raises(ValueError, match="auto, definition, cpu, triton, torch_cluster"):
         dilated_knn(LINE, 2, backend="faiss")
 
 

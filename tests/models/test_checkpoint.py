@@ -11,19 +11,16 @@ import pytest
 import torch
 
 from s3dis_seg.classes import CLASSES
-from s3dis_seg.data.blocks.columns import BlockSettings
+from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.files import InputError
 from s3dis_seg.models import shipped
-from s3dis_seg.models.checkpoint import (
-    Card,
-    from_official,
-    load_checkpoint,
-    load_training_state,
-    save_checkpoint,
-    to_official,
-)
+from s3dis_seg.models.card import Card
+from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
+from s3dis_seg.models.config import MODELS
+from s3dis_seg.models.official import from_official
 from s3dis_seg.models.shipped import find_checkpoint
-from s3dis_seg.models.zoo import MODELS, create_model
+from s3dis_seg.models.zoo import create_model
+from tests.models.official_layout import to_official
 
 SMALL = {"blocks": 3, "channels": 8, "k": 4}
 BLOCKS = BlockSettings(num_points=1024, grid=0.03, tallest=3.1)

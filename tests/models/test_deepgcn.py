@@ -8,32 +8,25 @@ import pytest
 import torch
 
 from s3dis_seg.graph.definition import dilated_knn
-from s3dis_seg.models import deepgcn
-from s3dis_seg.models.deepgcn import (
-    BLOCKS,
-    CONVOLUTIONS,
-    FAST,
-    GRAPHS,
-    TEXTBOOK,
-    DeepGCN,
-    DeepGCNConfig,
-    _Append,
-    max_over_points,
-)
+from s3dis_seg.models import memory
+from s3dis_seg.models.config import BLOCKS, CONVOLUTIONS, GRAPHS, DeepGCNConfig
+from s3dis_seg.models.convolutions import BY_NAME, DEFINITION, FAST
+from s3dis_seg.models.deepgcn import DeepGCN
+from s3dis_seg.models.memory import Append, max_over_points
 from s3dis_seg.models.zoo import create_model
 
-ENGINES = pytest.mark.parametrize("engine", [FAST, TEXTBOOK], ids=["fast", "textbook"])
+OPERATIONS = pytest.mark.parametrize("operations", [FAST, DEFINITION], ids=["fast", "definition"])
 
 
 def points(*shape, seed=0, dtype=torch.float64):
     return torch.rand(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def small(engine=FAST, **settings):
+def small(operations=FAST, **settings):
     """A network of 4 blocks in float64 with BatchNorm scales of both signs, the same on every call."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        model = DeepGCN(DeepGCNConfig(**{"blocks": 4, "channels": 6, "k": 3, "dropout": 0.0} | settings), engine)
+        model = DeepGCN(DeepGCNConfig(**{"blocks": 4, "channels": 6, "k": 3, "dropout": 0.0} | settings), operations)
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm1d):
                 torch.nn.init.normal_(module.weight)
@@ -60,7 +53,7 @@ FORMULAS = {
 @pytest.mark.parametrize("name", FORMULAS)
 def test_a_convolution_is_its_formula_point_by_point(name):
     torch.manual_seed(0)
-    conv = CONVOLUTIONS[name](3, 5).double().eval()
+    conv = BY_NAME[name](3, 5).double().eval()
     if name == "gin":
         torch.nn.init.constant_(conv.epsilon, 0.3)
     x = points(2, 12, 3) - 0.5
@@ -79,10 +72,10 @@ def test_a_convolution_is_its_formula_point_by_point(name):
 def test_every_combination_learns_and_both_engines_agree(block, conv):
     x = points(2, 20, 9)
     # One search for both: points with the same neighbours get the same features from gcn, and rounding breaks the tie.
-    engine = FAST._replace(dilated_knn=dilated_knn)
+    operations = FAST._replace(dilated_knn=dilated_knn)
     for graph, dilation in itertools.product(GRAPHS, (True, False)):
         settings = {"block": block, "conv": conv, "graph": graph, "dilation": dilation, "epsilon": 0.0}
-        fast, textbook = small(engine, **settings), small(TEXTBOOK, **settings)
+        fast, textbook = small(operations, **settings), small(DEFINITION, **settings)
         torch.testing.assert_close(fast.eval()(x), textbook.eval()(x), rtol=1e-9, atol=1e-9)
         found, wanted = gradients_of(fast.train(), x), gradients_of(textbook.train(), x)
         for name, gradient in wanted.items():
@@ -90,9 +83,9 @@ def test_every_combination_learns_and_both_engines_agree(block, conv):
             torch.testing.assert_close(found[name], gradient, rtol=1e-7, atol=1e-9)
 
 
-@ENGINES
-def test_the_order_of_points_and_clouds_does_not_matter(engine):
-    model, x = small(engine).eval(), points(3, 40, 9)
+@OPERATIONS
+def test_the_order_of_points_and_clouds_does_not_matter(operations):
+    model, x = small(operations).eval(), points(3, 40, 9)
     order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(model(x[:, order]), model(x)[:, order], rtol=0, atol=1e-10)
     torch.testing.assert_close(model(x[[2, 0]]), model(x)[[2, 0]], rtol=0, atol=1e-10)
@@ -216,12 +209,12 @@ def test_appending_is_concatenation_without_copies():
     def appended(*parts):
         x, sums = parts[0][..., :0], []
         for part in parts:
-            x = _Append.apply(x, part, grown)
+            x = Append.apply(x, part, grown)
             sums.append(x.square())
         return torch.cat(sums, -1)
 
     assert torch.autograd.gradcheck(appended, parts)
-    x = _Append.apply(_Append.apply(parts[0][..., :0], parts[0], grown), parts[1], grown)
+    x = Append.apply(Append.apply(parts[0][..., :0], parts[0], grown), parts[1], grown)
     assert torch.equal(x, torch.cat(parts[:2], -1))
     assert x.data_ptr() == grown.data_ptr()
 
@@ -273,8 +266,12 @@ def test_clouds_and_points_in_pieces_give_the_logits_of_all_together(block, monk
     sizes = []
     features = model._features
     monkeypatch.setattr(model, "_features", lambda clouds, ranks: sizes.append(len(clouds)) or features(clouds, ranks))
-    monkeypatch.setattr(deepgcn, "POINTS_OF_CLOUDS", 60)
-    monkeypatch.setattr(deepgcn, "POINTS_IN_FUSION", 7)
+    monkeypatch.setattr(memory, "POINTS_OF_CLOUDS", 60)
+    monkeypatch.setattr(memory, "POINTS_IN_FUSION", 7)
     with torch.no_grad():
         assert torch.allclose(model(x), together, rtol=1e-12, atol=1e-12)
         assert sizes == [2, 2, 1]
+
+
+def test_every_convolution_of_a_config_is_there():
+    assert tuple(BY_NAME) == CONVOLUTIONS

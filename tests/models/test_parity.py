@@ -5,9 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from s3dis_seg.models.checkpoint import from_official, load_checkpoint, to_official
-from s3dis_seg.models.deepgcn import FAST, TEXTBOOK
+from s3dis_seg.models.checkpoint import load_checkpoint
+from s3dis_seg.models.convolutions import DEFINITION, FAST
+from s3dis_seg.models.official import from_official
 from s3dis_seg.models.zoo import create_model
+from tests.models.official_layout import to_official
 
 # Deterministic also in training: no dropout, no stochastic dilation.
 PLAIN_TRAINING = {"k": 4, "dropout": 0.0, "epsilon": 0.0}
@@ -17,7 +19,7 @@ GOLDEN = {
     "dense-edge-5": ("densegcn28", {"blocks": 5, "channels": 8}),
     "res-mr-7": ("resmrgcn28", {"blocks": 7, "channels": 16}),
 }
-ENGINES = pytest.mark.parametrize("engine", [FAST, TEXTBOOK], ids=["fast", "textbook"])
+ENGINES = pytest.mark.parametrize("operations", [FAST, DEFINITION], ids=["fast", "textbook"])
 
 
 class Oracle:
@@ -87,13 +89,13 @@ class Case:
     def golden_part(self, prefix):
         return {key.removeprefix(prefix): value for key, value in self.golden.items() if key.startswith(prefix)}
 
-    def model(self, engine=FAST):
+    def model(self, operations=FAST):
         model = create_model(self.name, **PLAIN_TRAINING, **self.overrides)
-        model.engine = engine
+        model.operations = operations
         return model.double()
 
-    def loaded(self, engine):
-        model = self.model(engine)
+    def loaded(self, operations):
+        model = self.model(operations)
         model.load_state_dict(from_official(self.state))
         return model
 
@@ -128,8 +130,8 @@ def assert_close(found, wanted):
 
 
 @ENGINES
-def test_evaluation_and_one_training_step_equal_the_authors(case, engine):
-    model = case.loaded(engine)
+def test_evaluation_and_one_training_step_equal_the_authors(case, operations):
+    model = case.loaded(operations)
     assert_close(model.eval()(case.points), case.oracle(training=False)(case.points))
     if case.golden:
         assert_close(model(case.points), case.golden["eval_logits"].transpose(1, 2))

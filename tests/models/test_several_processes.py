@@ -6,13 +6,13 @@ import sys
 # Each process takes half of the clouds; the first compares with all of them on its own.
 SCRIPT = """
 import sys, torch, torch.distributed as dist
-from s3dis_seg.models.deepgcn import FAST, TEXTBOOK
+from s3dis_seg.models.convolutions import DEFINITION, FAST
 from s3dis_seg.models.zoo import create_model
 
-def two_steps(engine, conv, x, group):
+def two_steps(operations, conv, x, group):
     torch.manual_seed(1)
     model = create_model("resgcn28", blocks=4, channels=6, k=3, dropout=0.0, epsilon=0.5, conv=conv).double()
-    model.engine, model.process_group = engine, group
+    model.operations, model.process_group = operations, group
     torch.nn.init.normal_(model.backbone[1].norm.weight)
     for step in range(2):
         model.zero_grad()
@@ -27,15 +27,15 @@ rank, store = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
 x = torch.rand(4, 30, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-for name, engine in (("fast", FAST), ("textbook", TEXTBOOK)):
+for name, operations in (("fast", FAST), ("textbook", DEFINITION)):
     for conv in ("edge", "mr"):
-        found = two_steps(engine, conv, x.chunk(2)[rank], dist.group.WORLD)
+        found = two_steps(operations, conv, x.chunk(2)[rank], dist.group.WORLD)
         for key, value in found.items():
             if key.startswith("gradient"):
                 dist.all_reduce(value)
                 value /= 2
         if rank == 0:
-            wanted = two_steps(engine, conv, x, None)
+            wanted = two_steps(operations, conv, x, None)
             for key, value in found.items():
                 torch.testing.assert_close(
                     value, wanted[key], rtol=1e-9, atol=1e-9, msg=lambda text: f"{name} {conv} {key}: {text}"

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from s3dis_seg.files import InputError
-from s3dis_seg.models.zoo import MODELS, create_model, model_config
+from s3dis_seg.models.config import MODELS
+from s3dis_seg.models.zoo import create_model, model_config
 
 
 def parameters_of(name, **overrides):

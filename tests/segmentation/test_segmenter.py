@@ -9,11 +9,13 @@ import torch
 import s3dis_seg as s3
 from s3dis_seg import segmentation
 from s3dis_seg.data.blocks import columns as blocks
-from s3dis_seg.data.blocks.columns import BlockSettings, Cloud, column_corners, column_points, draws
-from s3dis_seg.data.blocks.features import block_features, frame_of
+from s3dis_seg.data.blocks.columns import Cloud, column_corners, column_points, draws
+from s3dis_seg.data.blocks.features import block_features, frame_of, moved_frame
+from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms import cells
 from s3dis_seg.files import InputError
-from s3dis_seg.models.checkpoint import Card, save_checkpoint
+from s3dis_seg.models.card import Card
+from s3dis_seg.models.checkpoint import save_checkpoint
 from s3dis_seg.segmentation import Segmenter
 
 
@@ -116,7 +118,12 @@ def test_bands_give_what_sums_over_the_whole_scan_give(size):
         points, center = column_points(cloud, corner, 1.0, 256), corner + 0.5
         for turn in range(2):
             for places, votes in zip(*draws(points.num_inside, 256, np.random.default_rng((0, turn, number)))):
-                features = block_features(points.xyz[places], points.rgb[places], center, frame_of(cloud, center, 8.0))
+                xyz_, frame = points.xyz[places], frame_of(cloud, center, 8.0)
+                if turn == 1:  # the second pass sees the block turned by 90 degrees: (x, y) -> (-y, x)
+                    quarter = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+                    xyz_ = (xyz_ - [*center, frame.origin[2]]) @ quarter.T
+                    frame = moved_frame(frame, center, cloud.hi, 8.0, quarter)
+                features = block_features(xyz_, points.rgb[places], (0, 0) if turn else center, frame)
                 said = segmenter.model(torch.from_numpy(features)[None])[0].softmax(dim=-1).numpy()
                 np.add.at(sums, points.ids[places[votes]], said[votes])
     mean = (sums / sums.sum(axis=1, keepdims=True))[cloud.owner]
@@ -334,7 +341,7 @@ def test_a_device_that_is_full_gets_smaller_batches():
 
 
 def test_an_error_while_blocks_are_prepared_reaches_the_caller(monkeypatch):
-    monkeypatch.setattr(segmentation, "block_features", lambda *_: 1 / 0)
+    monkeypatch.setattr(segmentation, "blocks_of", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         segmenter_of(ByRed())(*scan_of())
 

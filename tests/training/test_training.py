@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from s3dis_seg.data.rooms.open import open_rooms
 from s3dis_seg.data.rooms.prepared import room_of, write_room
 from s3dis_seg.files import InputError
 from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state
 from s3dis_seg.models.zoo import create_model
-from s3dis_seg.training import RECIPES, TrainConfig, Watcher, open_data, rooms_of, train
-from s3dis_seg.training.inputs import Dated, Steps, make_loader
+from s3dis_seg.segmentation import Segmenter
+from s3dis_seg.training import RECIPES, TrainConfig, Watcher, open_data, stored_config, train
+from s3dis_seg.training.inputs import EpochIndexed, Steps, make_loader
 from s3dis_seg.training.loop import gradients, learning_rate
 from s3dis_seg.training.processes import Team
 from s3dis_seg.training.run import Progress
@@ -214,7 +216,7 @@ def test_the_network_sees_the_same_blocks_with_and_without_workers(config, tmp_p
 
 
 def test_every_epoch_has_blocks_of_its_own(config):
-    blocks = Dated(open_data(config).training)
+    blocks = EpochIndexed(open_data(config).training)
     first, second, first_again = blocks[0, 3][0], blocks[1, 3][0], blocks[0, 3][0]
     assert torch.equal(first, first_again)
     assert not torch.equal(first, second)
@@ -358,6 +360,56 @@ def test_the_modern_recipe_trains(config, tmp_path):
     assert train(config, tmp_path / "run").reason == "finished"
 
 
+def test_the_size_of_a_block_is_a_setting_and_steps_are_fractions_of_it(config):
+    def blocks_of(size):
+        data = open_data(replace(config, block_size=size))
+        assert data.settings.block_size == size
+        assert data.training.stride == size / 2 and data.validation.stride == size
+        return len(data.training), len(data.validation)
+
+    # Rooms of 2 x 2 m: 3 x 3 columns of 1 m every half metre in each of two rooms, one column of 2 m in each.
+    assert blocks_of(1.0) == (18, 4) and blocks_of(2.0) == (2, 1)
+
+
+def test_statistics_are_fresh_in_what_is_validated_and_saved(config, tmp_path):
+    settings = replace(config, epochs=1, statistics_blocks=4)
+    train(settings, tmp_path / "fresh", device="cpu")
+    train(replace(settings, statistics_blocks=0), tmp_path / "running", device="cpu")
+    fresh, running = (load_checkpoint(tmp_path / name / "best.pt")[0].state_dict() for name in ("fresh", "running"))
+    different = {name.rsplit(".", 1)[-1] for name in fresh if (fresh[name] != running[name]).any()}
+    assert different == {"running_mean", "running_var", "num_batches_tracked"}
+
+
+def test_a_run_with_fresh_statistics_and_weights_goes_on_to_the_bit(config, tmp_path):
+    settings = replace(config, epochs=2, statistics_blocks=4, class_weights="sqrt")
+    train(settings, tmp_path / "whole", device="cpu")
+    steps = iter([False] * 3 + [True])
+    train(settings, tmp_path / "parts", device="cpu", stopping=lambda: next(steps, True))
+    train(settings, tmp_path / "parts", device="cpu", resume=True)
+    assert same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_class_without_a_training_point_is_named_and_never_predicted(config, tmp_path):
+    train(replace(config, epochs=1), tmp_path / "run", device="cpu")
+    model, card = load_checkpoint(tmp_path / "run" / "best.pt")
+    assert card.provenance["untrained_classes"] == list(card.class_names[3:])
+    assert card.untrained == list(range(3, 13))
+    with torch.no_grad():  # make the last class the favourite of the network
+        model.prediction[-1].bias[12] += 1000
+    result = Segmenter(model, card, "cpu")(np.random.default_rng(0).random((500, 3)) * 2)
+    assert set(np.unique(result.predictions)) <= {0, 1, 2}
+
+
+def test_a_run_of_the_first_release_goes_on(config, tmp_path):
+    steps = iter([False, True])
+    train(config, tmp_path, device="cpu", stopping=lambda: next(steps, True))
+    content = torch.load(tmp_path / "last.pt", weights_only=True)
+    for name in ("block_size", "class_weights", "statistics_blocks"):  # which it did not know
+        del content["training_state"]["config"][name]
+    torch.save(content, tmp_path / "last.pt")
+    assert train(stored_config(tmp_path), tmp_path, device="cpu", resume=True).reason == "finished"
+
+
 def test_weights_from_made_up_rooms_carry_no_licence(config, tmp_path):
     folder = write_rooms(tmp_path / "rooms", source="synthetic/Area_1")
     assert open_data(replace(config, data=folder)).licence == ""
@@ -386,6 +438,6 @@ def test_pointnets_block_files_train_as_they_are(config, tmp_path):
         file["label"] = rng.integers(0, 13, (12, 128)).astype(np.uint8)
     (folder / "all_files.txt").write_text("indoor3d_sem_seg_hdf5_data/ply_data_all_0.h5\n")
     (folder / "room_filelist.txt").write_text("".join(f"{NAMES[i // 4]}\n" for i in range(12)))
-    assert list(rooms_of(folder)) == list(NAMES)
+    assert [room.name for room in open_rooms(folder)] == list(NAMES)
     config = replace(config, data=str(folder), grid=0.0, frame_size=math.inf, augment=False, epochs=1)
     assert train(config, tmp_path / "run").best is not None

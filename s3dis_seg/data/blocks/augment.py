@@ -21,7 +21,7 @@ def augment(xyz, rgb, rng):
     xyz: (N, 3) metres about the block; rgb: (N, 3) uint8. -> xyz (N, 3), rgb (N, 3) uint8, and the (3, 3) map of the
     coordinates without the jitter.
     """
-    linear = scaling(rng) @ mirroring(rng) @ turn(rng)
+    linear = heights(rng) @ scaling(rng) @ mirroring(rng) @ turn(rng)
     xyz = jitter(xyz @ linear.T, rng)
     rgb = drop_colors(shift_colors(stretch_contrast(rgb, rng), rng), rng)
     return xyz, rgb, linear
@@ -49,6 +49,11 @@ def mirroring(rng):
 def scaling(rng, most=0.1):
     """The same factor on all axes, 0.9 to 1.1. -> (3, 3)."""
     return np.eye(3) * rng.uniform(1 - most, 1 + most)
+
+
+def heights(rng, low=0.8, high=1.35, probability=0.5):
+    """Heights scaled on their own, every other time, so that a network meets rooms of 2 to 5 m. -> (3, 3)."""
+    return np.diag([1.0, 1.0, rng.uniform(low, high) if rng.random() < probability else 1.0])
 
 
 def jitter(xyz, rng):

@@ -8,24 +8,20 @@ Letters: N points a block.
 """
 
 import math
-import os
-from pathlib import Path
+from functools import cached_property
 
-import h5py
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from s3dis_seg.classes import CLASSES
 from s3dis_seg.data.blocks import columns as blocks
+from s3dis_seg.data.blocks.block import blocks_of
 from s3dis_seg.data.blocks.columns import KeptPlaces, RoomWindows
-from s3dis_seg.data.blocks.features import block_features, frame_of, moved_frame, normalize
+from s3dis_seg.data.blocks.features import normalize
 from s3dis_seg.data.rooms.cells import CELL
 from s3dis_seg.data.rooms.prepared import RoomFile, area_of
-from s3dis_seg.data.splits import similar_names
 from s3dis_seg.files import InputError
-
-_NOTHING = (None, None, None)
 
 
 class BlockDataset(Dataset):
@@ -53,6 +49,11 @@ class BlockDataset(Dataset):
     def __len__(self):
         return int(self._ends[-1]) if len(self._ends) else 0
 
+    @property
+    def class_counts(self):
+        """Points of each class in all rooms. -> (C,) int64"""
+        return _class_counts(self.sources)
+
     def set_epoch(self, epoch):
         """Take the moves and draws of this epoch from now on; without effect where training is False.
 
@@ -65,17 +66,8 @@ class BlockDataset(Dataset):
         epoch = self._epoch if self.training else 0
         rng = np.random.default_rng((self.seed, epoch, index))
         source, corner, column, z_range = self._column(index, rng)
-        places = blocks.draws(column.num_inside, self.settings.num_points, rng)[0][0]
-        xyz, rgb = column.xyz[places], column.rgb[places]
-        center, frame_size = corner + self.settings.block_size / 2, self.settings.frame_size
-        frame = frame_of(source, center, frame_size, z_range)
-        if self.augment is not None:
-            xyz, rgb, linear = self.augment(xyz - np.array([*center, frame.origin[2]]), rgb, rng)
-            frame = moved_frame(frame, center, source.hi, frame_size, linear)
-            center = (0.0, 0.0)
-        features = torch.from_numpy(block_features(xyz, rgb, center, frame))
-        labels = torch.from_numpy(column.labels[places].astype(np.int64))
-        return normalize(features, self.settings.normalization), labels
+        block = next(blocks_of(column, source, corner, self.settings, rng, z_range, self.augment))
+        return torch.from_numpy(block.features), torch.from_numpy(block.labels.astype(np.int64))
 
     def _column(self, index, rng):
         """The column of an item, moved when training. -> source, corner (2,), Column, height range."""
@@ -116,6 +108,11 @@ class PublishedDataset(Dataset):
     def __len__(self):
         return len(self._corners)
 
+    @property
+    def class_counts(self):
+        """Points of each class in all rooms. -> (C,) int64"""
+        return _class_counts(self.sources)
+
     def set_epoch(self, epoch):
         """Nothing: the published blocks were drawn once."""
 
@@ -130,91 +127,46 @@ class PublishedDataset(Dataset):
 
 
 class PointNetBlocks(Dataset):
-    """PointNet's ready-made block files, the folder `indoor3d_sem_seg_hdf5_data` with stride 0.5 in every area.
+    """PointNet's ready-made blocks, of all rooms of a folder or of some.
 
-    Their classes are in the order of `classes.CLASSES`. Block files that other projects wrote in the same layout may
-    not be: torch-points3d and KPConv put chair before table, and nothing in the files says so.
-
-    room: (n,) name of the room of each block, as Area_1_conferenceRoom_1; area: (n,) its area.
+    files: a PointNetFiles. rooms: names of rooms, None for all. room: (n,) name of the room of each block;
+    area: (n,) its area, 0 where the name says none.
     """
 
     class_names = CLASSES
 
-    def __init__(self, folder, areas=None, rooms=None, normalization="none"):
-        """areas, rooms: take only the blocks of these areas (1-6) or room names."""
-        self.folder, self.normalization = Path(folder), normalization
-        self._files, self._process, self._unpacked = {}, None, _NOTHING
-        self.paths = [self.folder / Path(line).name for line in self._lines("all_files.txt")]
-        counts = [self._count(path) for path in self.paths]
-        names = np.array(self._lines("room_filelist.txt"))
-        if len(names) != sum(counts):
-            raise InputError(
-                f"{self.folder / 'room_filelist.txt'} names the rooms of {len(names)} blocks, but the files of "
-                f"all_files.txt hold {sum(counts)}; unpack indoor3d_sem_seg_hdf5_data.zip again"
-            )
-        area = np.array([area_of(name) or 0 for name in names], np.int64)
-        chosen = np.ones(len(names), bool)
-        if areas is not None:
-            _check_known(areas, set(area.tolist()), "area", self.folder)
-            chosen &= np.isin(area, list(areas))
-        if rooms is not None:
-            _check_known(rooms, set(names.tolist()), "room", self.folder)
-            chosen &= np.isin(names, list(rooms))
-        self.room, self.area = names[chosen], area[chosen]
-        self._file_of = np.repeat(np.arange(len(counts)), counts)[chosen]
-        self._row_of = np.concatenate([np.arange(count) for count in counts])[chosen]
-
-    def __getstate__(self):
-        return {**self.__dict__, "_files": {}, "_process": None, "_unpacked": _NOTHING}
+    def __init__(self, files, rooms=None, normalization="none"):
+        self.files, self.normalization = files, normalization
+        self._rows = files.rows_of(rooms)
+        self.room = files.room[self._rows]
+        self.area = np.array([area_of(name) or 0 for name in self.room], np.int64)
 
     def __len__(self):
-        return len(self.room)
+        return len(self._rows)
+
+    @cached_property
+    def class_counts(self):
+        """Points of each class in all blocks. -> (C,) int64"""
+        return self.files.class_counts(self._rows)
 
     def set_epoch(self, epoch):
         """Nothing: the blocks were drawn once."""
 
     def __getitem__(self, index):
-        index = _checked(index, len(self))
-        data, labels = self._row(self.paths[self._file_of[index]], int(self._row_of[index]))
+        data, labels = self.files.block(int(self._rows[_checked(index, len(self))]))
         features = torch.from_numpy(data.astype(np.float32))
         return normalize(features, self.normalization), torch.from_numpy(labels.astype(np.int64))
 
-    def _row(self, path, row):
-        """One block. -> data (N, 9), labels (N,)
 
-        The files are packed in chunks of 63 blocks, and a single block costs as much to unpack as all of them: the
-        last chunk is kept for the next block, which makes reading in order 30 times faster.
-        """
-        file = self._open(path)
-        size = (file["data"].chunks or (1,))[0]
-        start = row - row % size
-        if self._unpacked[0] != (path, start):
-            part = slice(start, start + size)
-            self._unpacked = (path, start), file["data"][part], file["label"][part]
-        return self._unpacked[1][row - start], self._unpacked[2][row - start]
+def blocks_as_published(rooms, stride, num_points, seed=0, normalization="none"):
+    """The published blocks of rooms, whatever form the rooms have. rooms: as `open_rooms` gives them. -> dataset"""
+    if rooms[0].has_all_points:
+        return PublishedDataset([room.path for room in rooms], stride, num_points, seed, normalization)
+    return PointNetBlocks(rooms[0].files, [room.name for room in rooms], normalization)
 
-    def _open(self, path):
-        if self._process != os.getpid():
-            # Handles do not survive a fork.
-            self._files, self._process = {}, os.getpid()
-        if path not in self._files:
-            try:
-                self._files[path] = h5py.File(path, "r", locking=False)
-            except OSError as error:
-                raise InputError(f"{path} cannot be read ({error}); unpack the archive again") from error
-        return self._files[path]
 
-    def _count(self, path):
-        file = self._open(path)
-        if "data" not in file or "label" not in file or file["data"].shape[1:] != (*file["label"].shape[1:], 9):
-            raise InputError(f"{path} is no block file of PointNet: expected data (n, 4096, 9) and label (n, 4096)")
-        return len(file["data"])
-
-    def _lines(self, name):
-        path = self.folder / name
-        if not path.is_file():
-            raise InputError(f"there is no {path}; name the unpacked folder indoor3d_sem_seg_hdf5_data of PointNet")
-        return path.read_text().split()
+def _class_counts(sources):
+    return sum((np.asarray(source.room.class_counts, np.int64) for source in sources), np.zeros((), np.int64))
 
 
 def tallest(paths):
@@ -262,10 +214,3 @@ def _checked(index, length):
     if not -length <= index < length:
         raise IndexError(f"block {index} of {length}")
     return int(index) % length
-
-
-def _check_known(wanted, known, what, where):
-    unknown = [str(item) for item in wanted if item not in known]
-    if unknown:
-        near = similar_names(unknown[0], [str(item) for item in known])
-        raise InputError(f"{where} has no {what} {', '.join(unknown)}; {near}")

@@ -3,6 +3,7 @@
 Letters: P points, K occupied cells, C classes.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -189,8 +190,25 @@ class RoomFile:
     profile: HeightProfile. All of these are read once and kept; the points are not.
     """
 
+    has_all_points = True
+
     def __init__(self, path):
         self.path = Path(path)
+
+    @property
+    def folder(self):
+        return self.path.parent
+
+    def fingerprint(self):
+        """What its points are: SHA-256 of the file, as a text. InputError where it cannot be read."""
+        digest = hashlib.sha256()
+        try:
+            with open(self.path, "rb") as file:
+                while part := file.read(1 << 20):
+                    digest.update(part)
+            return digest.hexdigest()
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror or error}; check its permissions") from error
 
     def __repr__(self):
         return f"RoomFile({str(self.path)!r})"

@@ -7,6 +7,7 @@ from s3dis_seg.data.blocks import augment as module
 from s3dis_seg.data.blocks.augment import (
     augment,
     drop_colors,
+    heights,
     jitter,
     mirroring,
     scaling,
@@ -26,12 +27,20 @@ def test_an_augmented_block_is_the_linear_map_and_a_centimetre_of_noise():
         moved, colors, linear = augment(xyz, rgb, np.random.default_rng(seed))
         assert np.abs(moved - xyz @ linear.T).max() <= 0.01 + 1e-12
         assert (colors.dtype, colors.shape) == (np.uint8, rgb.shape)
-        lengths = np.linalg.norm(linear, axis=0)
-        np.testing.assert_allclose(lengths, lengths[0])
-        assert 0.9 <= lengths[0] <= 1.1
-        # z stays z.
-        np.testing.assert_allclose(linear[2], [0, 0, lengths[0]], atol=1e-12)
+        x, y, z = np.linalg.norm(linear, axis=0)
+        np.testing.assert_allclose(x, y)
+        assert 0.9 <= x <= 1.1
+        # z stays z, and may be scaled once more on its own.
+        np.testing.assert_allclose(linear[2], [0, 0, z], atol=1e-12)
         np.testing.assert_allclose(linear[:2, 2], 0, atol=1e-12)
+        assert 0.8 <= z / x <= 1.35
+
+
+def test_every_other_block_is_scaled_in_height_alone():
+    factors = np.array([np.diag(heights(np.random.default_rng(seed))) for seed in range(400)])
+    assert (factors[:, :2] == 1).all()
+    assert 0.4 < (factors[:, 2] != 1).mean() < 0.6
+    assert 0.8 <= factors[:, 2].min() < 0.85 and 1.3 < factors[:, 2].max() <= 1.35
 
 
 def test_the_same_seed_gives_the_same_block_and_leaves_the_input_alone():

@@ -9,8 +9,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from s3dis_seg.data.blocks.augment import augment
-from s3dis_seg.data.blocks.columns import BlockSettings, published_corners
+from s3dis_seg.data.blocks.columns import published_corners
 from s3dis_seg.data.blocks.datasets import BlockDataset, PointNetBlocks, PublishedDataset, tallest
+from s3dis_seg.data.blocks.settings import BlockSettings
+from s3dis_seg.data.rooms.pointnet import PointNetFiles
 from s3dis_seg.data.rooms.prepared import room_of, write_room
 from s3dis_seg.files import InputError
 
@@ -107,7 +109,8 @@ def test_augmented_blocks_are_valid_blocks(paths):
         # A block of 1 m, turned and scaled by at most 1.1, reaches at most 0.78 m from its centre.
         assert features[:, :2].abs().max() < 0.8
         assert features[:, 2].min() > -0.1
-        assert features[:, 2].max() < 2.6 * 1.1 + 0.1
+        # Scaled by 1.1 as a whole and by 1.35 in height.
+        assert features[:, 2].max() < 2.6 * 1.1 * 1.35 + 0.1
 
 
 def test_no_augmentation_is_the_default_and_the_identity_changes_nothing(paths):
@@ -194,7 +197,7 @@ def pointnet(tmp_path):
 
 def test_pointnets_block_files_are_read_as_they_are(pointnet):
     folder, data, labels = pointnet
-    blocks = PointNetBlocks(folder)
+    blocks = PointNetBlocks(PointNetFiles(folder))
     assert len(blocks) == 5
     assert blocks.room[2] == "Area_1_office_1"
     assert blocks.area.tolist() == [1, 1, 1, 1, 5]
@@ -207,24 +210,21 @@ def test_pointnets_block_files_are_read_as_they_are(pointnet):
     assert same([blocks[3]], [copy[3]])
 
 
-def test_pointnets_blocks_by_area_and_by_room(pointnet):
+def test_pointnets_blocks_by_room(pointnet):
     folder, data, _ = pointnet
-    assert (PointNetBlocks(folder, areas=[5])[0][0].numpy() == data[4]).all()
-    offices = PointNetBlocks(folder, rooms=["Area_1_office_1"])
+    offices = PointNetBlocks(PointNetFiles(folder), rooms=["Area_1_office_1"])
     assert [(features.numpy() == data[row]).all() for row, (features, _) in enumerate(offices, start=2)] == [True, True]
-    with pytest.raises(InputError, match="no area 3"):
-        PointNetBlocks(folder, areas=[3])
     with pytest.raises(InputError, match=r"no room Area_1_ofice_1; near it are Area_1_office_1"):
-        PointNetBlocks(folder, rooms=["Area_1_ofice_1"])
+        PointNetBlocks(PointNetFiles(folder), rooms=["Area_1_ofice_1"])
 
 
 def test_damaged_block_folders_are_told(pointnet, tmp_path):
     folder, _, _ = pointnet
     with pytest.raises(InputError, match=r"there is no .*all_files\.txt"):
-        PointNetBlocks(tmp_path)
+        PointNetFiles(tmp_path)
     (folder / "room_filelist.txt").write_text("Area_1_office_1\n")
     with pytest.raises(InputError, match=r"names the rooms of 1 blocks, but the files .* hold 5"):
-        PointNetBlocks(folder)
+        PointNetBlocks(PointNetFiles(folder))
     (folder / "ply_data_all_1.h5").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"ply_data_all_1\.h5 cannot be read"):
-        PointNetBlocks(folder)
+        PointNetBlocks(PointNetFiles(folder))

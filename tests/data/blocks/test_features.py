@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from s3dis_seg.data.blocks.columns import BlockSettings, Cloud, RoomWindows, column_corners, column_points
+from s3dis_seg.data.blocks.columns import Cloud, RoomWindows, column_corners, column_points
 from s3dis_seg.data.blocks.datasets import BlockDataset
 from s3dis_seg.data.blocks.features import Frame, block_features, frame_of, moved_frame, normalize
+from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms.prepared import RoomFile, room_of, write_room
 
 

@@ -1,0 +1,49 @@
+"""Predictions of rooms, kept on disk so that an evaluation can go on, and never taken for those of anything else."""
+
+import json
+import zipfile
+import zlib
+from dataclasses import asdict
+
+import numpy as np
+
+from s3dis_seg.files import replacing
+
+_FORMAT = 2  # raised whenever the same settings would give other predictions
+
+
+def key_of(segmenter, room, protocol):
+    """All that decides the predictions of a room. -> text"""
+    card = segmenter.card
+    decisive = {
+        "format": _FORMAT,
+        "checkpoint": card.sha256,
+        # An official file does not tell its network, so the same file may be taken for several.
+        "network": None if card.config is None else asdict(card.config),
+        "blocks": asdict(card.blocks),
+        "room": room.fingerprint(),
+        "protocol": protocol,
+        "stride": segmenter.stride,
+        "passes": segmenter.passes,
+        "seed": segmenter.seed,
+    }
+    return json.dumps(decisive, sort_keys=True)
+
+
+def load_predictions(path, key):
+    """-> (labels, predictions), or None where there are none, they are damaged, or belong to something else."""
+    try:
+        # Opened here: numpy leaves the file open when it is no archive.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+            if str(content["made_from"]) == key:
+                labels, predictions = content["labels"], content["predictions"]
+                if labels.dtype == predictions.dtype == np.uint8 and labels.shape == predictions.shape:
+                    return labels, predictions
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError):
+        pass  # absent, or damaged: made again
+    return None
+
+
+def save_predictions(path, key, labels, predictions):
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, made_from=key, labels=labels, predictions=predictions)

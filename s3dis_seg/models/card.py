@@ -1,0 +1,119 @@
+"""The card of a checkpoint: what it says about its weights, and which of its numbers are believable."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from s3dis_seg.classes import CLASSES
+from s3dis_seg.data.blocks.settings import BlockSettings
+from s3dis_seg.files import InputError
+from s3dis_seg.models.config import DeepGCNConfig
+
+SCHEMA_VERSION = 1
+
+# What a network of this family may have. Wider than anything trained so far, narrow enough that a damaged card cannot
+# ask for more memory than a machine has.
+MOST = {"blocks": 1000, "channels": 4096, "k": 1024, "in_channels": 64, "num_classes": 255}
+MOST_POINTS = 1 << 20  # of a block
+
+
+def plain(value, where):
+    """The same with numpy numbers made Python's, and tensors on the CPU; TypeError for what is no plain data."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu()
+    if isinstance(value, str):
+        return str(value)  # torch.__version__ is a kind of str that no loader without code takes
+    if value is None or isinstance(value, (bool, int, float, bytes)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(item, f"{where}[{i}]") for i, item in enumerate(value))
+    if isinstance(value, dict):
+        return {key: plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+    raise TypeError(f"{where} is a {type(value).__name__}; a checkpoint holds tensors, numbers, texts, lists and dicts")
+
+
+def require_classes(found, expected, path):
+    if found != expected:
+        raise InputError(
+            f"{path} tells {found} classes apart, but {expected} are expected; "
+            "use weights that were trained on these classes"
+        )
+
+
+def require_believable(card, path):
+    """InputError where a number of a card is out of any range that makes sense, before anything is allocated for it."""
+    faults = [*_faults_of_network(card.config), *_faults_of_blocks(card.blocks), *_faults_of_words(card)]
+    if faults:
+        raise InputError(f"{path} is damaged or no checkpoint of ours: {faults[0]}; copy or download it again")
+
+
+def _faults_of_network(config):
+    for name, most in MOST.items():
+        if getattr(config, name) > most:
+            yield f"its network has {name}={getattr(config, name)}, more than {most}"
+
+
+def _faults_of_blocks(blocks):
+    """What is wrong with a BlockSettings of a file. Yields texts."""
+    if not _is_integer(blocks.num_points) or not 1 <= blocks.num_points <= MOST_POINTS:
+        yield f"its blocks have {blocks.num_points!r} points; expected 1 to {MOST_POINTS:,}"
+    ranges = {"block_size": (0.05, 100.0), "grid": (0.0, 10.0), "frame_size": (0.05, math.inf)}
+    for name, (least, most) in ranges.items():
+        value = getattr(blocks, name)
+        if not _is_number(value) or not least <= value <= most:
+            yield f"its {name} is {value!r} m; expected {least:g} to {most:g}"
+    if _is_number(blocks.grid) and 0 < blocks.grid < 0.002:
+        yield f"its grid is {blocks.grid!r} m; expected 0, or at least 0.002"
+    if blocks.tallest is not None and (not _is_number(blocks.tallest) or not 0.1 <= blocks.tallest <= 1000):
+        yield f"its tallest room is {blocks.tallest!r} m high; expected 0.1 to 1000"
+    if blocks.normalization not in ("none", "official"):
+        yield f"its normalization is {blocks.normalization!r}; expected 'none' or 'official'"
+
+
+def _faults_of_words(card):
+    if card.model is not None and not isinstance(card.model, str):
+        yield "the name of its network is no text"
+    if not all(isinstance(name, str) and 0 < len(name) <= 200 for name in card.class_names):
+        yield "the names of its classes are no texts of 1 to 200 characters"
+    elif len(set(card.class_names)) < len(card.class_names):
+        yield "two of its classes have the same name"
+    if len(card.class_names) != card.config.num_classes:
+        yield f"it names {len(card.class_names)} classes for {card.config.num_classes} outputs"
+    if not isinstance(card.provenance, dict):
+        yield "what it says about its origin is no dictionary"
+
+
+def _is_integer(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+@dataclass
+class Card:
+    """What a checkpoint says about its weights.
+
+    model: name in the zoo the network was made from, None when unknown. class_names: by label. blocks: how to cut the
+    inputs. provenance: anything worth telling (training rooms, epochs, scores, licence), texts and numbers only.
+    sha256 of the file, in hexadecimal, is there after loading.
+    """
+
+    model: str | None
+    config: DeepGCNConfig
+    class_names: tuple = CLASSES
+    blocks: BlockSettings = field(default_factory=BlockSettings)
+    provenance: dict = field(default_factory=dict)
+    sha256: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def untrained(self):
+        """Numbers of the classes of which the training had no point, and which are never predicted. -> list of int"""
+        names = self.provenance.get("untrained_classes") or []
+        return [number for number, name in enumerate(self.class_names) if name in names]

@@ -1,0 +1,48 @@
+"""What a step of training minimises.
+
+Letters: B blocks, N points a block, C classes.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from s3dis_seg.classes import UNLABELLED
+
+CLASS_WEIGHTS = ("none", "sqrt")
+_RAREST = 1e-3  # a class with a smaller share of the points weighs as if it had this one
+
+
+def cross_entropy(logits, labels, label_smoothing=0.0, weights=None):
+    """Sum over the labelled points, each times the weight of its class. (B, N, C), (B, N) int64 -> scalar
+
+    weights: (C,), None for 1. The scalar is at least float32, whatever the type of the logits.
+    """
+    logits = logits.flatten(0, 1)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(
+        logits,
+        labels.flatten(),
+        weight=None if weights is None else weights.to(logits),
+        ignore_index=UNLABELLED,
+        reduction="sum",
+        label_smoothing=label_smoothing,
+    )
+
+
+def weight_of(labels, weights=None):
+    """What the loss of some labels is divided by: the sum of the weights of the labelled ones. -> scalar tensor"""
+    known = labels[labels != UNLABELLED]
+    return torch.tensor(len(known), device=labels.device) if weights is None else weights[known].sum()
+
+
+def class_weights(kind, counts):
+    """Weights of the classes by how many points each has. kind: of CLASS_WEIGHTS; counts: (C,) -> (C,) tensor or None
+
+    "sqrt": in proportion to 1 / sqrt(share of the points), 0 for a class without points, 1 in the mean over all points.
+    """
+    if kind == "none":
+        return None
+    share = np.asarray(counts, np.float64) / max(np.sum(counts), 1)
+    weights = np.where(share > 0, 1 / np.sqrt(np.maximum(share, _RAREST)), 0.0)
+    return torch.tensor(weights / (weights * share).sum(), dtype=torch.float32)

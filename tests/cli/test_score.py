@@ -1,0 +1,51 @@
+"""The command that scores segmented scans."""
+
+import json
+
+import numpy as np
+import pytest
+
+from s3dis_seg.cli.main import main
+from s3dis_seg.data.scans import Scan, write_scan
+
+
+def test_a_segmented_scan_is_scored_against_its_labels(tmp_path, capsys):
+    classes = np.array([0, 0, 1, 255], np.int32)
+    scan = Scan(np.arange(12.0).reshape(4, 3), predictions=np.array([0, 1, 1, 1], np.uint8))
+    scan.confidence = np.ones(4, np.float32)
+    scan.columns = {"x": scan.xyz[:, 0], "y": scan.xyz[:, 1], "z": scan.xyz[:, 2], "classification": classes}
+    write_scan(tmp_path / "out.ply", scan)
+    assert main(["score", str(tmp_path / "out.ply"), "--label-field", "classification", "--out", str(tmp_path)]) == 0
+    content = json.loads((tmp_path / "scores.json").read_text())
+    assert content["all"]["1 scan"]["points"] == 3
+    assert content["all"]["1 scan"]["iou"]["floor"] == 0.5
+    assert "66.7" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "columns, said",
+    [({"classification": [0, 1]}, "has no property 'prediction'"), ({"prediction": [0, 1]}, "name the property")],
+)
+def test_a_scan_without_predictions_or_labels_is_refused(tmp_path, capsys, columns, said):
+    axes = {axis: np.array([0.0, 1.0]) for axis in "xyz"}
+    scan = Scan(np.zeros((2, 3)), columns=axes | {name: np.array(v, np.int32) for name, v in columns.items()})
+    write_scan(tmp_path / "scan.ply", scan)
+    assert main(["score", str(tmp_path / "scan.ply")]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_scan_without_a_labelled_point_has_no_scores_and_no_warning(tmp_path, capsys):
+    axes = {axis: np.array([0.0, 1.0]) for axis in "xyz"}
+    columns = axes | {"prediction": np.array([0, 1], np.uint8), "label": np.array([-1, -1], np.int8)}
+    write_scan(tmp_path / "scan.npy", Scan(np.zeros((2, 3)), columns=columns))
+    assert main(["score", str(tmp_path / "scan.npy"), "--out", str(tmp_path / "scores")]) == 0
+    assert "nan" not in capsys.readouterr().out
+    assert not (tmp_path / "scores" / "confusion.png").exists()
+
+
+def test_a_scan_named_twice_is_refused(tmp_path, capsys):
+    axes = {axis: np.array([0.0, 1.0]) for axis in "xyz"}
+    columns = axes | {"prediction": np.array([0, 1], np.uint8), "label": np.array([0, 1], np.uint8)}
+    write_scan(tmp_path / "scan.npy", Scan(np.zeros((2, 3)), columns=columns))
+    assert main(["score", str(tmp_path / "scan.npy"), str(tmp_path / "scan.npy")]) == 2
+    assert "named twice" in capsys.readouterr().err

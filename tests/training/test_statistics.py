@@ -1,0 +1,46 @@
+"""Statistics of BatchNorm, measured again."""
+
+import pytest
+import torch
+from torch import nn
+
+from s3dis_seg.models.zoo import create_model
+from s3dis_seg.training.statistics import renew_statistics
+
+
+def test_statistics_are_the_plain_means_over_the_batches():
+    norm = nn.BatchNorm1d(2)
+    norm.running_mean += 100
+    model = nn.Sequential(nn.Flatten(0, 1), norm).eval()
+    batches = [torch.rand(2, 5, 2) + shift for shift in (0.0, 1.0, 5.0)]
+    renew_statistics(model, batches)
+    rows = [batch.flatten(0, 1) for batch in batches]
+    torch.testing.assert_close(norm.running_mean, torch.stack([r.mean(0) for r in rows]).mean(0))
+    torch.testing.assert_close(norm.running_var, torch.stack([r.var(0) for r in rows]).mean(0))
+    assert norm.momentum == 0.1 and not model.training
+
+
+def test_every_layer_of_a_network_gets_fresh_statistics_and_no_weight_moves():
+    torch.manual_seed(0)
+    model = create_model("resgcn7", blocks=3, channels=8, k=4)
+    weights = {name: value.clone() for name, value in model.named_parameters()}
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+    for norm in norms:
+        norm.running_var.fill_(1e6)
+    blocks = torch.rand(4, 64, 9)
+    renew_statistics(model, [blocks])
+    assert all(norm.running_var.max() < 1e3 for norm in norms)
+    assert all((weights[name] == value).all() for name, value in model.named_parameters())
+    assert model.training
+
+
+def test_momenta_come_back_after_an_error():
+    model = nn.Sequential(nn.BatchNorm1d(2))
+
+    def broken():
+        raise OSError("the disk has gone")
+        yield
+
+    with pytest.raises(OSError, match="gone"):
+        renew_statistics(model, broken())
+    assert model[0].momentum == 0.1
