@@ -274,7 +274,8 @@ def test_pcd(tmp_path):
 
 
 def test_a_prepared_room_is_a_scan_with_labels(tmp_path):
-    from s3dis_seg.data.rooms.prepared import room_of, write_room
+    from s3dis_seg.data.rooms.prepared import write_room
+    from s3dis_seg.data.rooms.room import room_of
 
     scan = scan_of(offset=UTM)
     write_room(room_of("Area_1_office_1", scan.xyz, scan.rgb, scan.predictions), tmp_path)
