@@ -7,6 +7,7 @@ Letters: P points.
 """
 
 import itertools
+import mmap
 import os
 import re
 import warnings
@@ -69,13 +70,17 @@ def write(path, columns, source=None):
     break the line of names (spaces, separators, quotes) becomes _ in a name. `source` is not needed.
     """
     separator = "," if path.suffix.lower() == ".csv" else " "
-    names = unique([re.sub(r"[\s,;\"'#]+", "_", name) or "_" for name in columns])
-    columns = dict(zip(names, columns.values()))
+    columns = dict(zip(unique([_plain_name(name) for name in columns]), columns.values()))
     with open(path, "wb") as file:
-        file.write((separator.join(columns) + "\n").encode(errors="replace"))
+        file.write((separator.join(columns) + "\n").encode())
         for start in range(0, len(next(iter(columns.values()))), _ROWS_AT_ONCE):
             rows = {name: values[start : start + _ROWS_AT_ONCE] for name, values in columns.items()}
             file.write(_rows_as_text(rows, separator))
+
+
+def _plain_name(name):
+    valid = name.encode(errors="replace").decode()  # lone surrogates become ?
+    return re.sub(r"[\s,;\"'#]+", "_", valid) or "_"
 
 
 def _rows_as_text(rows, separator):
@@ -99,9 +104,10 @@ def _layout(path):
     encoding, lines = _first_lines(path)
     above, count = [], None  # filled lines above the first point
     for place, line in enumerate(lines):
-        separator, decimal = _dialect(line)
+        numbers = re.split("#|//", line)[0]
+        separator, decimal = _dialect(numbers)
         if decimal:
-            width = len(_words(line, separator))
+            width = len(_words(numbers, separator))
             if separator != "," and any("," in other for other in lines[place:] if not _is_comment(other)):
                 decimal = ","
             names = _names(path, above, separator, width)
@@ -203,7 +209,7 @@ def _table(path, layout):
     try:
         return _loaded(path, layout, "#")
     except ValueError as error:
-        if "/" not in str(error):
+        if not _contains(path, b"//"):
             raise _no_table(path, error) from error
     try:
         return _loaded(path, layout, ("#", "//"))  # three times as slow, for comments between the points
@@ -220,6 +226,11 @@ def _loaded(path, layout, comments):
         with open(path, encoding=layout.encoding) as file:
             lines = (line.replace(",", ".") for line in itertools.islice(file, layout.skip, None))
             return np.loadtxt(lines, np.float64, **options)
+
+
+def _contains(path, mark):
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(mark) >= 0
 
 
 def _no_table(path, error):
