@@ -19,7 +19,7 @@ from s3dis_seg.data.scans.tables import columns_by_place, names_by_place, unique
 from s3dis_seg.files import InputError
 
 _XYZ = ("x", "y", "z")
-_HEAD = 65_536  # bytes in which the first point must be found
+_LONGEST = 65_536  # bytes of a line, and of all lines up to the first point
 _ROWS_AT_ONCE = 250_000  # points written at a time
 # Separator (None: any spaces or tabs) and decimal mark, in the order in which they are tried on the first point.
 _DIALECTS = ((";", "."), (";", ","), ("\t", "."), ("\t", ","), (",", "."), (None, "."), (None, ","))
@@ -46,6 +46,7 @@ def read(path):
 
     Raises InputError where a line is no list of numbers or the columns cannot be told.
     """
+    _refuse_long_lines(path)
     layout = _layout(path)
     if layout is None:
         return {axis: np.empty(0) for axis in _XYZ}, None
@@ -124,19 +125,32 @@ def _layout(path):
             f"{path} is not a table of numbers: it begins with {plain[0].strip()[:40]!r}; "
             "expected lines such as 'x y z r g b'"
         )
+    if os.path.getsize(path) > _LONGEST:
+        raise InputError(f"{path} has no point in its first {_LONGEST:,} bytes; shorten what stands above the points")
     return None
 
 
+def _refuse_long_lines(path):
+    """Raise InputError where a line is too long for points: numpy takes many times its size to read it."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        start = 0
+        while len(data) - start > _LONGEST:
+            stop = start + _LONGEST
+            end = max(data.rfind(b"\n", start, stop), data.rfind(b"\r", start, stop))
+            if end < 0:
+                raise InputError(
+                    f"{path} is not a table of numbers: it has a line of more than {_LONGEST:,} bytes; "
+                    "expected lines such as 'x y z r g b'"
+                )
+            start = end + 1
+
+
 def _first_lines(path):
-    """The encoding, and the lines that fit into the first 64 KiB. Raises InputError where not even one does."""
+    """The encoding, and the lines that fit into the first 64 KiB."""
     with open(path, "rb") as file:
-        head = file.read(_HEAD)
+        head = file.read(_LONGEST)
     if os.path.getsize(path) > len(head):
-        end = max(head.rfind(b"\n"), head.rfind(b"\r"))
-        if end < 0:
-            raise InputError(f"{path} is not a table of numbers: its first line has more than {_HEAD:,} bytes; "
-                             "expected lines such as 'x y z r g b'")  # fmt: skip
-        head = head[:end]
+        head = head[: max(head.rfind(b"\n"), head.rfind(b"\r"))]
     encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = head.decode(encoding)

@@ -111,8 +111,11 @@ def test_names_cannot_break_the_table(tmp_path):
     ("//X Y Z\n", "no points"),
     (b"\x00\x01\x02\xff" * 50, "not a table"),
     (b"\xff\xfe\x00", "not a table|no points"),
-    ("1 " * 50_000, "first line has more than|columns"),
-    ("a" * 100_000, "first line has more than"),
+    ("1 " * 50_000, "line of more than"),
+    ("a" * 100_000, "line of more than"),
+    ("1 2 3\n" + "1 " * 50_000 + "\n1 2 3\n", "line of more than"),
+    ("1 2 3\r" * 20_000 + "1 2\r", "not a table"),
+    ("# " + "-" * 60 + "\n" + "# about\n" * 10_000 + "1 2 3\n", "no point in its first 65,536 bytes"),
     ("1 2 3\n" + "9" * 5000 + "x 5 6\n", "not a table"),
     ("1 2 3\n\u0663 2 3\n", "not a table"),
 ])  # fmt: skip
