@@ -76,10 +76,7 @@ def _scan(path, columns, source):
         scan.rgb, notes = colors_as_bytes([columns[name] for name in chosen])
         scan.warnings += [f"{path}: {note}" for note in notes]
     _take_predictions(scan)
-    scan.labels = labels_of(scan)
-    if scan.labels is not None and path.suffix.lower() != ".h5":  # labels of prepared rooms are those of S3DIS
-        doubt = doubt_about_labels(scan.labels)
-        scan.warnings += [f"{path}: {doubt}"] if doubt else []
+    _take_labels(scan)
     return scan
 
 
@@ -90,6 +87,17 @@ def _take_predictions(scan):
         scan.predictions = np.asarray(columns["prediction"], np.uint8)
         with np.errstate(over="ignore"):
             scan.confidence = np.asarray(columns["confidence"], np.float32) if "confidence" in columns else None
+
+
+def _take_labels(scan):
+    """Labels from an attribute with a usual name; those of prepared rooms were checked when the room was made."""
+    if scan.path.suffix.lower() == ".h5":
+        scan.labels = scan.columns["classification"]
+        return
+    scan.labels = labels_of(scan)
+    doubt = "" if scan.labels is None else doubt_about_labels(scan.labels)
+    if doubt:
+        scan.warnings.append(f"{scan.path}: {doubt}")
 
 
 def _are_bytes(values):

@@ -38,6 +38,9 @@ def write_scan(path: str | os.PathLike, scan: Scan, keep_rgb: bool = False) -> d
     if "\0" in str(path):
         raise InputError(f"cannot write {str(path)!r}: a file's name cannot hold a zero byte; name another place")
     columns, renamed = _columns_to_write(scan, keep_rgb)
+    for name, values in columns.items():
+        if len(values) != len(scan):
+            raise InputError(f"cannot write {path}: {name} has {len(values):,} values for {len(scan):,} points")
     same_format = scan.path is not None and _WRITERS.get(Path(scan.path).suffix.lower()) is writer
     with replacing(path) as temporary:
         writer(temporary, columns, scan.source if same_format else None)

@@ -106,3 +106,11 @@ def test_what_is_kept_of_a_format_is_not_written_into_another(tmp_path):
         write_scan(tmp_path / f"b{suffix}", scan)
         np.testing.assert_array_equal(read_scan(tmp_path / f"b{suffix}").rgb, scan.rgb)
     assert set(WRITABLE) <= set(READABLE)
+
+
+def test_attributes_of_another_length_are_not_written(tmp_path):
+    scan = with_predictions(scan_of())
+    scan.confidence = scan.confidence[:7]
+    with pytest.raises(InputError, match="confidence has 7 values for 50 points"):
+        write_scan(tmp_path / "a.ply", scan)
+    assert not list(tmp_path.iterdir())

@@ -48,6 +48,28 @@ def test_dialects_of_other_programs(tmp_path, text):
     np.testing.assert_array_equal(scan.rgb, RGB)
 
 
+def words_as_numbers(text, separator, decimal):
+    """A table the slow way: word by word."""
+    lines = (line.split("#")[0].split("//")[0] for line in text.splitlines())
+    words = ([word for word in line.split(separator) if word.strip()] for line in lines)
+    return [[float(word.replace(decimal, ".")) for word in row] for row in words if row]
+
+
+@pytest.mark.parametrize(("separator", "decimal"), [
+    (",", "."), (";", "."), (";", ","), ("\t", "."), ("\t", ","), (" ", "."), (" ", ","), ("   ", "."), (" ; ", ","),
+])  # fmt: skip
+@pytest.mark.parametrize("comment", ["# a word, or two\n", "// a word, or two\n", "\n", ""])
+def test_every_dialect_holds_the_numbers_that_its_words_say(tmp_path, separator, decimal, comment):
+    rng = np.random.default_rng(0)
+    numbers = np.c_[rng.random((40, 3)) * [1e6, -1e-6, 3] + 0.5, rng.integers(0, 256, (40, 3))]
+    rows = [separator.join(f"{number:.17g}".replace(".", decimal) for number in row) + "\n" for row in numbers]
+    text = comment + "".join(rows[:20]) + comment + "".join(rows[20:])
+    columns = read(written(tmp_path, text))[0]
+    expected = words_as_numbers(text, separator.strip() or None if separator != "\t" else "\t", decimal)
+    np.testing.assert_array_equal(np.stack(list(columns.values()), axis=1), expected)
+    np.testing.assert_array_equal(expected, numbers)
+
+
 @pytest.mark.parametrize("text", ["2\n1 2 3 -9 10 20 30\n4 5 6 7 40 50 60\n", "1 2 3 -9 10 20 30\n4 5 6 7 40 50 60"])
 def test_pts_files_have_the_intensity_before_the_colors(tmp_path, text):
     scan = read_scan(written(tmp_path, text, "a.pts"))
