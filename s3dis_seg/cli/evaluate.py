@@ -16,7 +16,8 @@ import tempfile
 from pathlib import Path
 
 from s3dis_seg.classes import AREAS
-from s3dis_seg.cli.options import add_network_arguments, network_of, number, progress_bar
+from s3dis_seg.cli.options import add_network_arguments, network_of, number
+from s3dis_seg.cli.progress import bar as progress_bar
 from s3dis_seg.cli.results import print_results, write_results
 from s3dis_seg.files import InputError
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
@@ -140,7 +141,7 @@ def _score(arguments, folds, stride, folder):
     print(f"scoring {len(rooms)} rooms" + (f", predictions are kept in {folder}" if folder else ""))
     confusions, said, reused, finished = {}, {}, 0, 0
     try:
-        with progress_bar(sum(room.num_points for room in rooms), " points", unit_scale=True) as bar:
+        with progress_bar(sum(room.num_points for room in rooms), "points") as bar:
             for fold in folds:
                 segmenter = Segmenter.from_checkpoint(
                     fold.checkpoint, arguments.device, model, stride, arguments.passes or 1, arguments.batch_size,

@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import sys
 
 
 def number(kind, least, above=False):
@@ -42,12 +41,3 @@ def network_of(arguments):
         flags = ", ".join(f"--{name}" for name in overrides)
         raise InputError(f"{flags}: only together with --model, for checkpoints in the official layout")
     return arguments.model, overrides
-
-
-def progress_bar(total, unit, **options):
-    """A tqdm bar on a terminal; in a log file it writes a line a minute instead of one for every update. -> tqdm"""
-    from tqdm import tqdm
-
-    if not sys.stderr.isatty():
-        options |= {"mininterval": 60, "maxinterval": 120, "delay": 60, "ascii": True}
-    return tqdm(total=total, unit=unit, dynamic_ncols=True, **options)

@@ -26,7 +26,8 @@ from tqdm import tqdm
 
 from s3dis_seg.classes import CLASSES
 from s3dis_seg.data.rooms.prepared import BYTES_PER_POINT, RoomFile, find_rooms, room_path, write_room
-from s3dis_seg.data.rooms.sources import find_sources, find_strays
+from s3dis_seg.data.rooms.release import find_strays
+from s3dis_seg.data.rooms.sources import find_sources
 from s3dis_seg.files import InputError, replacing
 
 _POINTS_PER_SECOND = 1.5e6  # a core, from text, with some reserve: only for the estimate

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from s3dis_seg.data.rooms.prepared import area_of
+from s3dis_seg.data.rooms.room import area_of
 from s3dis_seg.files import InputError
 
 _VALIDATE_EVERY = 8  # every 8th training room validates

@@ -14,7 +14,7 @@ import torch
 
 from s3dis_seg.classes import CLASSES
 from s3dis_seg.data.blocks.datasets import blocks_as_published
-from s3dis_seg.data.rooms.prepared import area_of
+from s3dis_seg.data.rooms.room import area_of
 from s3dis_seg.data.scans import read_scan
 from s3dis_seg.data.scans.labels import labels_of
 from s3dis_seg.evaluation.predictions import key_of, load_predictions, save_predictions

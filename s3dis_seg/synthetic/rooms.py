@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from s3dis_seg.classes import CLASSES
-from s3dis_seg.data.rooms.prepared import room_of
+from s3dis_seg.data.rooms.room import room_of
 from s3dis_seg.files import replacing
 
 _NOISE = 0.003  # of a point's position, standard deviation

@@ -10,7 +10,8 @@ from s3dis_seg.benchmarks import proof
 from s3dis_seg.benchmarks import speed as library
 from s3dis_seg.benchmarks.speed import BenchmarkSettings, Official, Stopwatch, operations, surface_blocks
 from s3dis_seg.cli.main import main
-from s3dis_seg.data.rooms.prepared import room_of, write_room
+from s3dis_seg.data.rooms.prepared import write_room
+from s3dis_seg.data.rooms.room import room_of
 from s3dis_seg.models.config import model_config
 from s3dis_seg.models.convolutions import FAST
 from s3dis_seg.models.deepgcn import DeepGCN

@@ -6,7 +6,8 @@ import pytest
 
 from s3dis_seg.cli.main import main
 from s3dis_seg.data.blocks.settings import BlockSettings
-from s3dis_seg.data.rooms.prepared import room_of, write_room
+from s3dis_seg.data.rooms.prepared import write_room
+from s3dis_seg.data.rooms.room import room_of
 from s3dis_seg.models.card import Card
 from s3dis_seg.models.checkpoint import save_checkpoint
 from s3dis_seg.models.zoo import create_model

@@ -3,7 +3,8 @@ import pytest
 
 from s3dis_seg.classes import COLORS
 from s3dis_seg.cli.main import main
-from s3dis_seg.data.rooms.prepared import room_of, write_room
+from s3dis_seg.data.rooms.prepared import write_room
+from s3dis_seg.data.rooms.room import room_of
 from s3dis_seg.data.scans import Scan, write_scan
 
 

@@ -7,7 +7,8 @@ import torch
 from s3dis_seg.classes import CLASSES
 from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms.open import open_rooms
-from s3dis_seg.data.rooms.prepared import RoomFile, room_of, write_room
+from s3dis_seg.data.rooms.prepared import RoomFile, write_room
+from s3dis_seg.data.rooms.room import room_of
 from s3dis_seg.evaluation.folds import run_checkpoint
 from s3dis_seg.evaluation.rooms import choose_rooms, held_out_rooms, overlap_warnings, require_whole_rooms
 from s3dis_seg.evaluation.scoring import levels_of_rooms, score_room

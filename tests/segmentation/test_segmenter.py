@@ -174,7 +174,8 @@ def test_far_from_the_origin_nothing_changes():
 
 def test_blocks_are_those_that_training_sees(tmp_path):
     from s3dis_seg.data.blocks.datasets import BlockDataset
-    from s3dis_seg.data.rooms.prepared import room_of, write_room
+    from s3dis_seg.data.rooms.prepared import write_room
+    from s3dis_seg.data.rooms.room import room_of
 
     xyz, rgb = scan_of(size=(3.3, 2.2, 2.5))
     path = write_room(room_of("Area_1_office_1", xyz, rgb, np.zeros(len(xyz), np.uint8)), tmp_path)

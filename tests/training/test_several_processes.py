@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from s3dis_seg.data.rooms.prepared import room_of, write_room
+from s3dis_seg.data.rooms.prepared import write_room
+from s3dis_seg.data.rooms.room import room_of
 from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state
 
 pytestmark = pytest.mark.skipif(

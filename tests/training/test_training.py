@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from s3dis_seg.data.rooms.open import open_rooms
-from s3dis_seg.data.rooms.prepared import room_of, write_room
+from s3dis_seg.data.rooms.prepared import write_room
+from s3dis_seg.data.rooms.room import room_of
 from s3dis_seg.files import InputError
 from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state
 from s3dis_seg.models.zoo import create_model

@@ -28,6 +28,7 @@ from s3dis_seg.data.rooms.cells import (
 # A column reaches this much (metres) past its upper border, so that no rounding leaves a point between two columns.
 _SLACK = 1e-6
 _CHUNK = 1_000_000  # points thinned at once: bounds the temporary memory, changes no result
+MUCH_TALLER = 1.5  # a scan is cut into layers when it is so many times as tall as the tallest training room
 FEWEST_PUBLISHED = 100  # PointNet drops columns with fewer points
 
 
@@ -251,16 +252,17 @@ def draws(num_inside, num_points, rng):
 
 
 def height_tiles(source, tallest):
-    """Height ranges a cloud is cut into, so that none is taller than `tallest` metres. -> list of z_range.
+    """Height ranges that a cloud much taller than the tallest training room is cut into. -> list of z_range.
 
-    [None] (not tiled) where `tallest` is None or the cloud is not taller, measured by its 0.1 and 99.9 percentiles.
+    [None] (not tiled) where `tallest` is None, or where the height of the cloud (0.1 to 99.9 percentile) is at most 1.5
+    times that: a room of 3.2 m cut in two because the training rooms ended at 2.9 m lost 5 points of mIoU.
     Otherwise tiles of that height from the floor upwards, the last flush with the top; what lies beneath the first or
     above the last tile belongs to it.
     """
     if tallest is None:
         return [None]
     floor, ceiling = source.profile.range([(0, len(source.cells.indices))])
-    if ceiling - floor <= tallest + _SLACK:
+    if ceiling - floor <= MUCH_TALLER * tallest + _SLACK:
         return [None]
     count = math.ceil((ceiling - floor) / tallest - _SLACK)
     lows = [floor + number * tallest for number in range(count - 1)] + [ceiling - tallest]

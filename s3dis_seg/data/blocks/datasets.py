@@ -20,7 +20,8 @@ from s3dis_seg.data.blocks.block import blocks_of
 from s3dis_seg.data.blocks.columns import KeptPlaces, RoomWindows
 from s3dis_seg.data.blocks.features import normalize
 from s3dis_seg.data.rooms.cells import CELL
-from s3dis_seg.data.rooms.prepared import RoomFile, area_of
+from s3dis_seg.data.rooms.prepared import RoomFile
+from s3dis_seg.data.rooms.room import area_of
 from s3dis_seg.files import InputError
 
 

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from s3dis_seg.classes import CLASSES
-from s3dis_seg.data.rooms.prepared import area_of
+from s3dis_seg.data.rooms.room import area_of
 from s3dis_seg.data.splits import similar_names
 from s3dis_seg.files import InputError
 

@@ -11,9 +11,10 @@ USUAL_NAMES = ("classification", "label", "labels", "class", "scalar_Classificat
 
 
 def labels_of(scan, name=None):
-    """Labels of a scan. -> (P,) uint8 of class numbers, 255 unlabelled; None where no name is given and none is found.
+    """Labels that a scan brings along. -> (P,) uint8 class numbers, 255 unlabelled; None where none are found
 
-    name: the property; InputError where it is not there or holds anything but class numbers, 255 and -1 (unlabelled).
+    name: the property that holds them; without it the usual names are tried. Raises InputError where a property that
+    was named is not there, or holds anything but class numbers, 255 and -1 (both unlabelled).
     """
     if name is not None:
         if name not in scan.columns:
@@ -35,6 +36,23 @@ def labels_of(scan, name=None):
     return None
 
 
+def doubt_about_labels(labels):
+    """A sentence where class numbers may be those of other classes, otherwise "". (P,) uint8 -> str
+
+    Files hold numbers without names. Rooms of S3DIS nearly always have clutter, the last class; numbers that end before
+    it are more often those of somebody's own classes.
+    """
+    numbers = np.flatnonzero(np.bincount(labels, minlength=256)[: len(CLASSES)])
+    if len(numbers) == 0 or numbers[-1] == len(CLASSES) - 1:
+        return ""
+    low, high = numbers[0], numbers[-1]
+    span = f"label {low} is" if low == high else f"labels {low} to {high} are"
+    return (
+        f"{span} taken as {', '.join(CLASSES[number] for number in numbers)}; "
+        "if these numbers mean other classes, do not score against them"
+    )
+
+
 def _as_labels(values):
     """-> (P,) uint8 and "", or None and what is wrong with the values."""
     values = np.asarray(values)
@@ -46,4 +64,6 @@ def _as_labels(values):
     odd = values[~(usual | (values == UNLABELLED) | (values == -1))]
     if len(odd):
         return None, f"{odd[0]:g}"
-    return np.where(usual, values, UNLABELLED).astype(np.uint8), ""
+    labels = np.full(len(values), UNLABELLED, np.uint8)
+    labels[usual] = values[usual]
+    return labels, ""

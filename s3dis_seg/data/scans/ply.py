@@ -36,8 +36,10 @@ class PlyFile:
     after: memoryview = field(default=memoryview(b""), repr=False)  # ... and after them, such as faces
 
 
-def read_ply(path):
-    """Read a PLY file, ASCII or binary of either byte order. -> PlyFile; binary columns are views of the mapped file.
+def read(path):
+    """Read a PLY file, ASCII or binary of either byte order. -> columns (name -> (P,) array), PlyFile
+
+    Columns of a binary file are views of the mapped file.
 
     Raises InputError where the file is no PLY, is cut off, or has no vertices with plain properties.
     """
@@ -53,14 +55,16 @@ def read_ply(path):
             )
         read_body = _read_text if header.text else _read_binary
         columns, before, after = read_body(path, file, data, start, header, counts)
-    return PlyFile(lines, columns, header.text, header.byte_order, newline, before, after)
+    return columns, PlyFile(lines, columns, header.text, header.byte_order, newline, before, after)
 
 
-def write_ply(path, columns, like=None):
-    """Write the vertices `columns` (name -> (P,) array); everything else as in `like`, a PlyFile, where it is given.
+def write(path, columns, source=None):
+    """Write the vertices `columns` (name -> (P,) array); everything else as in `source`, the PlyFile that
+    `read` gave, where there is one.
 
-    Without `like`: binary, little endian, vertices only.
+    Without `source`: binary, little endian, vertices only.
     """
+    like = source
     if like is None:
         like = PlyFile(["ply", "format binary_little_endian 1.0", "element vertex 0", "end_header"], {})
     columns = {_ply_name(name): array for name, array in columns.items()}

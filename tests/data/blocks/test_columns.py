@@ -16,7 +16,8 @@ from s3dis_seg.data.blocks.columns import (
     height_tiles,
     published_blocks,
 )
-from s3dis_seg.data.rooms.prepared import RoomFile, room_of, write_room
+from s3dis_seg.data.rooms.prepared import RoomFile, write_room
+from s3dis_seg.data.rooms.room import room_of
 
 
 def cloud_of(xyz, grid=0):

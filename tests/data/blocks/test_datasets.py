@@ -13,7 +13,8 @@ from s3dis_seg.data.blocks.columns import published_corners
 from s3dis_seg.data.blocks.datasets import BlockDataset, PointNetBlocks, PublishedDataset, tallest
 from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms.pointnet import PointNetFiles
-from s3dis_seg.data.rooms.prepared import room_of, write_room
+from s3dis_seg.data.rooms.prepared import write_room
+from s3dis_seg.data.rooms.room import room_of
 from s3dis_seg.files import InputError
 
 SMALL = BlockSettings(num_points=128, grid=0.05)

@@ -10,7 +10,8 @@ from s3dis_seg.data.blocks.columns import Cloud, RoomWindows, column_corners, co
 from s3dis_seg.data.blocks.datasets import BlockDataset
 from s3dis_seg.data.blocks.features import Frame, block_features, frame_of, moved_frame, normalize
 from s3dis_seg.data.blocks.settings import BlockSettings
-from s3dis_seg.data.rooms.prepared import RoomFile, room_of, write_room
+from s3dis_seg.data.rooms.prepared import RoomFile, write_room
+from s3dis_seg.data.rooms.room import room_of
 
 
 def cloud_of(xyz, grid=0):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from s3dis_seg.data.rooms import prepared as rooms
-from s3dis_seg.data.rooms.prepared import Repair, RoomFile, area_of, find_rooms, room_of, write_room
+from s3dis_seg.data.rooms.prepared import RoomFile, find_rooms, write_room
+from s3dis_seg.data.rooms.room import Repair, area_of, room_of
 from s3dis_seg.files import InputError
 
 

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from s3dis_seg.classes import CLASSES
-from s3dis_seg.data.rooms import sources as s3dis
-from s3dis_seg.data.rooms.prepared import Repair
-from s3dis_seg.data.rooms.sources import find_sources, find_strays, read_points
+from s3dis_seg.data.rooms import release as s3dis
+from s3dis_seg.data.rooms.release import find_strays, read_points
+from s3dis_seg.data.rooms.room import Repair
+from s3dis_seg.data.rooms.sources import find_sources
 from s3dis_seg.files import InputError
 
 LINE = b"-15.609 39.505 2.154 111 104 95\n"
@@ -393,3 +394,24 @@ def test_the_real_collected_rooms_have_the_published_class_counts(shared):
     counts = sum(np.bincount(source.read().labels, minlength=13) for source in sources)
     expected = "318268 262048 427719 71707 11366 53241 116696 118011 79076 2757 85355 35366 220630"
     assert counts.tolist() == [int(count) for count in expected.split()]
+
+
+@pytest.mark.parametrize(
+    "colors, read",
+    [
+        (np.array([0, 100, 200], np.uint16), [0, 100, 200]),  # 8-bit colours in a wider type
+        (np.array([0, 257 * 100, 65535], np.uint16), [0, 100, 255]),
+        (np.array([0, 0.4, 1.0], np.float32), [0, 102, 255]),
+    ],
+)
+def test_colours_of_every_type_of_npy_and_pointcept_rooms(tmp_path, colors, read):
+    if colors.dtype == np.uint16:
+        table = np.array([[0, 0, 0, *colors, 2], [1, 1, 1, *colors, 2]], np.uint16)
+        np.save(tmp_path / "Area_1_office_1.npy", table)
+        assert find_sources(tmp_path)[0].read().rgb.tolist() == [read, read]
+    room = tmp_path / "pointcept" / "Area_1" / "office_1"
+    room.mkdir(parents=True)
+    np.save(room / "coord.npy", np.eye(3, dtype=np.float32)[:2])
+    np.save(room / "color.npy", np.stack([colors, colors]))
+    np.save(room / "segment.npy", np.zeros(2, np.int64))
+    assert find_sources(tmp_path / "pointcept")[0].read().rgb.tolist() == [read, read]

@@ -8,8 +8,7 @@ import pytest
 from plyfile import PlyData, PlyElement
 
 from s3dis_seg.classes import COLORS, UNLABELLED_COLOR
-from s3dis_seg.data.scans import READABLE, WRITABLE, Scan, check_units, colors_as_bytes, read_scan, write_scan
-from s3dis_seg.data.scans.ply import read_ply
+from s3dis_seg.data.scans import READABLE, WRITABLE, Scan, check_units, colors_as_bytes, ply, read_scan, write_scan
 from s3dis_seg.files import InputError
 
 UTM = np.array([452_345.123456, 5_213_987.654321, 103.5])
@@ -274,7 +273,8 @@ def test_pcd(tmp_path):
 
 
 def test_a_prepared_room_is_a_scan_with_labels(tmp_path):
-    from s3dis_seg.data.rooms.prepared import room_of, write_room
+    from s3dis_seg.data.rooms.prepared import write_room
+    from s3dis_seg.data.rooms.room import room_of
 
     scan = scan_of(offset=UTM)
     write_room(room_of("Area_1_office_1", scan.xyz, scan.rgb, scan.predictions), tmp_path)
@@ -446,4 +446,4 @@ def test_reading_changes_nothing_in_the_file(tmp_path):
     with pytest.raises(ValueError, match="read-only"):
         scan.xyz[0] = 0
     assert path.read_bytes() == before
-    assert read_ply(path).byte_order == "<"
+    assert ply.read(path)[1].byte_order == "<"

@@ -1,0 +1,121 @@
+"""A file of any known format as a Scan: format -> columns -> coordinates, colours, predictions, labels, units.
+
+Letters: P points.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from s3dis_seg.data.scans import las, npy, pcd, ply, room, text
+from s3dis_seg.data.scans.colors import color_names, colors_as_bytes, stacked
+from s3dis_seg.data.scans.labels import doubt_about_labels, labels_of
+from s3dis_seg.data.scans.scan import Scan
+from s3dis_seg.data.scans.units import UNIT_NAMES, UNITS, check_units, likely_units
+from s3dis_seg.files import InputError
+
+_READERS = {
+    ".ply": ply.read, ".las": las.read, ".laz": las.read, ".npy": npy.read, ".txt": text.read, ".xyz": text.read,
+    ".csv": text.read, ".asc": text.read, ".pts": text.read, ".pcd": pcd.read, ".h5": room.read,
+}  # fmt: skip
+READABLE = tuple(_READERS)
+
+
+def read_scan(path: str | os.PathLike, units: str | None = None) -> Scan:
+    """Read a scan: .ply, .las, .laz, .npy, .txt, .xyz, .csv, .asc, .pts, .pcd, or a prepared room .h5. -> Scan
+
+    units: "m", "cm" or "mm" of the coordinates in the file; `xyz` is in metres. None takes metres and refuses extents
+    that cannot be metres, except in a file that `segment` wrote: its units were given when it was made, so they are
+    judged, applied and told in `warnings`.
+    Raises InputError where the file cannot be used.
+    """
+    path = Path(path)
+    if units is not None and units not in UNITS:
+        raise InputError(f"unknown units {units!r}; known: {', '.join(UNITS)}")
+    columns, source = _columns(path)
+    scan = _scan(path, columns, source)
+    _apply_units(scan, units)
+    return scan
+
+
+def _columns(path):
+    """-> columns (name -> (P,) array), source: what the format keeps beside them"""
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; name a scan file")
+        reader = _READERS.get(path.suffix.lower())
+        if reader is None:
+            raise InputError(f"{path}: unknown format {path.suffix or '(no suffix)'!r}; known: {', '.join(READABLE)}")
+        if "\0" in str(path):
+            raise InputError(f"cannot read {str(path)!r}: a file's name cannot hold a zero byte; check the name")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path} is empty (0 bytes); copy it again from where it came from")
+        return reader(path)
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path}: {error.strerror or error}; check the name and the permissions"
+        ) from error
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit into memory; cut it into parts, or use a larger machine") from error
+
+
+def _scan(path, columns, source):
+    """The scan of named columns, whatever format they came from."""
+    names = {name.lower(): name for name in reversed(columns)}
+    missing = [axis for axis in "xyz" if axis not in names]
+    if missing:
+        raise InputError(f"{path} has no {', '.join(missing)} among its properties {', '.join(columns)}")
+    scan = Scan(stacked([columns[names[axis]] for axis in "xyz"]), columns=columns, path=path, source=source)
+    if len(scan) == 0:
+        raise InputError(f"{path} has no points (0 rows); there is nothing to read")
+    if not np.issubdtype(scan.xyz.dtype, np.floating):
+        scan.xyz = scan.xyz.astype(np.float64)
+    chosen = color_names(columns)
+    if chosen:
+        scan.rgb, notes = colors_as_bytes([columns[name] for name in chosen])
+        scan.warnings += [f"{path}: {note}" for note in notes]
+    _take_predictions(scan)
+    _take_labels(scan)
+    return scan
+
+
+def _take_predictions(scan):
+    """Predictions and confidence from a file that `segment` wrote."""
+    columns = scan.columns
+    if "prediction" in columns and _are_bytes(columns["prediction"]):
+        scan.predictions = np.asarray(columns["prediction"], np.uint8)
+        with np.errstate(over="ignore"):
+            scan.confidence = np.asarray(columns["confidence"], np.float32) if "confidence" in columns else None
+
+
+def _take_labels(scan):
+    """Labels from an attribute with a usual name; those of prepared rooms were checked when the room was made."""
+    if scan.path.suffix.lower() == ".h5":
+        scan.labels = scan.columns["classification"]
+        return
+    scan.labels = labels_of(scan)
+    doubt = "" if scan.labels is None else doubt_about_labels(scan.labels)
+    if doubt:
+        scan.warnings.append(f"{scan.path}: {doubt}")
+
+
+def _are_bytes(values):
+    """Whether numbers of any type are all whole and from 0 to 255: tables of text have no other way to hold bytes."""
+    with np.errstate(invalid="ignore"):
+        return values.dtype == np.uint8 or bool(((values >= 0) & (values <= 255) & (values % 1 == 0)).all())
+
+
+def _apply_units(scan, units):
+    if units is None and scan.predictions is not None and scan.confidence is not None:
+        units, height = likely_units(scan.xyz)
+        if units != "m":
+            scan.warnings.append(
+                f"{scan.path} was segmented before and is {height:,.0f} high: its coordinates are taken as "
+                f"{UNIT_NAMES[units]} (--units m if these are metres all the same)"
+            )
+    elif units is None:
+        check_units(scan.xyz, scan.path)
+        return
+    if units != "m":
+        scan.xyz = scan.xyz.astype(np.float64) * UNITS[units]
