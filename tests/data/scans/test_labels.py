@@ -55,7 +55,8 @@ def test_what_is_said_depends_on_the_highest_number(labels, beginning):
 
 
 def test_nothing_is_said_about_prepared_rooms(tmp_path):
-    from s3dis_seg.data.rooms.prepared import room_of, write_room
+    from s3dis_seg.data.rooms.prepared import write_room
+    from s3dis_seg.data.rooms.room import room_of
 
     labels = np.array([0, 1, 2], np.uint8)
     write_room(room_of("Area_1_office_1", np.eye(3), np.full((3, 3), 9, np.uint8), labels), tmp_path)
