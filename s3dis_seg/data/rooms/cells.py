@@ -7,9 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from s3dis_seg.files import InputError
+
 CELL = 0.5  # metres
 HEIGHT_BIN = 0.01  # metres: resolution of a height profile
 _FINEST_GRID = 0.002  # metres: 250 voxels along a cell, the most that eight bits of a voxel key hold
+_FARTHEST = 1e8  # metres: numbers of cells and columns below it fit 32 bits
+_HIGHEST_BIN = 2**31 - 128  # the largest int32 that float32 holds; about 21,000 km
+_DENSE_BINS = 1 << 20  # 10 km of height bins are counted in an array as long as their range, 8 MB
 _AT_ONCE = 1_000_000  # points looked at in one go: bounds the temporary memory
 
 
@@ -40,9 +45,18 @@ class CellTable:
 
 
 def sort_by_cell(xyz):
-    """Stable order of points by cell. (P, 3) metres from the origin, none negative -> order (P,) int64, CellTable."""
+    """Stable order of points by cell. (P, 3) metres from the origin, none negative -> order (P,) int64, CellTable.
+
+    InputError for a point that is farther from the origin than 100,000 km.
+    """
     if len(xyz) == 0:
         return np.zeros(0, np.int64), CellTable(np.zeros((0, 2), np.int64), np.zeros(1, np.int64))
+    farthest = xyz.max()
+    if not farthest <= _FARTHEST:
+        raise InputError(
+            f"the points reach {farthest:.3g} m from their minimum corner; expected at most {_FARTHEST:.0e} m: remove "
+            "the points that lie far away"
+        )
     keys, rows = _cell_keys(xyz)
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
@@ -123,17 +137,33 @@ class HeightProfile:
         if not inside.any():
             return 0.0, 0.0
         bins, counts = bins[inside], counts[inside]
-        lowest = bins.min()
-        below = np.cumsum(np.bincount(bins - lowest, weights=counts))
-        floor = lowest + np.searchsorted(below, trim * below[-1], side="right")
-        ceiling = lowest + np.searchsorted(below, (1 - trim) * below[-1], side="left") + 1
+        values, below = _cumulative(bins.astype(np.int64), counts)
+        floor = values[np.searchsorted(below, trim * below[-1], side="right")]
+        ceiling = values[np.searchsorted(below, (1 - trim) * below[-1], side="left")] + 1
         return float(floor * HEIGHT_BIN), float(ceiling * HEIGHT_BIN)
 
 
+def _cumulative(bins, counts):
+    """How many points lie in a bin or beneath it. bins, counts: (n,) -> bins (m,) int64 ascending, points (m,)
+
+    Bins in a wide range, as an outlier makes it, are sorted; others are counted in an array as long as their range,
+    which is faster.
+    """
+    lowest, highest = bins.min(), bins.max()
+    if highest - lowest < _DENSE_BINS:
+        values, places = np.arange(lowest, highest + 1), bins - lowest
+    else:
+        values, places = np.unique(bins, return_inverse=True)
+    return values, np.cumsum(np.bincount(places, weights=counts))
+
+
 def height_profile(z, cells):
-    """Heights by cell. z: (P,) metres from the lowest point, sorted by cell. -> HeightProfile."""
+    """Heights by cell. z: (P,) metres from the lowest point, sorted by cell. -> HeightProfile.
+
+    Points above 21,000 km are counted in the highest bin.
+    """
     rank = np.repeat(np.arange(len(cells.indices)), np.diff(cells.starts))
-    keys = (rank << 32) | np.floor(z / HEIGHT_BIN).astype(np.int64)
+    keys = (rank << 32) | np.minimum(np.floor(z / HEIGHT_BIN), _HIGHEST_BIN).astype(np.int64)
     keys, counts = np.unique(keys, return_counts=True)
     starts = np.searchsorted(keys >> 32, np.arange(len(cells.indices) + 1))
     return HeightProfile(starts, (keys & 0xFFFFFFFF).astype(np.int32), counts.astype(np.int32))

@@ -152,6 +152,12 @@ class PointNetRoom:
         """Of all its blocks, as often as they were drawn."""
         return len(self._rows) * self.files.num_points
 
+    def room(self):
+        """InputError: the points of the room are not there, only blocks drawn from them."""
+        raise InputError(
+            f"{self.folder} holds only drawn blocks of {self.name}, not its points; prepare the S3DIS release instead"
+        )
+
     def fingerprint(self):
         """What its blocks are, as a text."""
         return self.files.fingerprint(self._rows)

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections import OrderedDict
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,20 @@ from s3dis_seg.files import InputError, replacing
 FORMAT_VERSION = 1
 BYTES_PER_POINT = 18  # on disk: xyz 12, rgb 3, label 1, instances compressed to about 1, tables
 _MOST_OPEN_FILES = 128  # a release of many rooms must not meet the limit of the system (often 1024)
+
+_DAMAGES = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError)  # what h5py and json raise
+# The datasets of a prepared room: type, and shape in points P, cells K and height bins B.
+_DATASETS = {
+    "xyz": (np.float32, "P3"),
+    "rgb": (np.uint8, "P3"),
+    "labels": (np.uint8, "P"),
+    "instances": (np.int32, "P"),
+    "cells/indices": (np.int64, "K2"),
+    "cells/starts": (np.int64, "S"),
+    "profile/starts": (np.int64, "S"),
+    "profile/bins": (np.int32, "B"),
+    "profile/counts": (np.int32, "B"),
+}
 
 
 def room_path(name, folder):
@@ -151,7 +166,14 @@ class RoomFile:
         opened = _open_files.get(key)
         if opened is None:
             file = _open(self.path)
-            opened = _open_files[key] = file, tuple(file[name] for name in ("xyz", "rgb", "labels"))
+            try:
+                with _damage_told(self.path):
+                    _check_datasets(file)
+                    points = tuple(file[name] for name in ("xyz", "rgb", "labels"))
+            except InputError:
+                file.close()
+                raise
+            opened = _open_files[key] = file, points
             if len(_open_files) > _MOST_OPEN_FILES:
                 _open_files.popitem(last=False)[1][0].close()
         _open_files.move_to_end(key)
@@ -175,9 +197,11 @@ class RoomFile:
     @cached_property
     def _head(self):
         file = self._file
-        head = dict(file.attrs)
-        head["num_points"] = len(file["labels"])
-        head["class_names"] = tuple(json.loads(head["class_names"]))
+        with _damage_told(self.path):
+            head = dict(file.attrs)
+            head["num_points"] = len(file["labels"])
+            head["class_names"] = tuple(json.loads(head["class_names"]))
+            _check_head(head)
         return head
 
     @property
@@ -214,36 +238,45 @@ class RoomFile:
 
     @property
     def repairs(self):
-        return tuple(Repair(**fields) for fields in json.loads(self._file["repairs"].asstr()[()]))
+        file = self._file
+        with _damage_told(self.path):
+            _require_own_data(file, "repairs")
+            return tuple(Repair(**fields) for fields in json.loads(file["repairs"].asstr()[()]))
 
     @cached_property
     def cells(self):
         group = self._file["cells"]
-        return CellTable(group["indices"][:], group["starts"][:])
+        with _damage_told(self.path):
+            table = CellTable(group["indices"][:], group["starts"][:])
+            _check_starts(table.starts, self.num_points, "cells/starts")
+        return table
 
     @cached_property
     def profile(self):
         group = self._file["profile"]
-        return HeightProfile(group["starts"][:], group["bins"][:], group["counts"][:])
+        with _damage_told(self.path):
+            profile = HeightProfile(group["starts"][:], group["bins"][:], group["counts"][:])
+            _check_starts(profile.starts, len(profile.bins), "profile/starts")
+        return profile
 
     def read(self, start, stop):
         """Points start:stop in the order of the file. -> xyz (n, 3) float32, rgb (n, 3) uint8, labels (n,) uint8"""
         _, points = self._opened
-        try:
+        with _damage_told(self.path):
             return tuple(values[start:stop] for values in points)
-        except OSError as error:
-            raise InputError(f"{self.path} is damaged ({error}); delete it and run s3dis-seg prepare again") from error
 
     def room(self):
         """Everything, in the order of the file. -> Room"""
         xyz, rgb, labels = self.read(0, self.num_points)
+        with _damage_told(self.path):
+            instances = self._file["instances"][:]
         return Room(
             self.name,
             xyz,
             self.offset,
             rgb,
             labels,
-            self._file["instances"][:],
+            instances,
             self.source,
             self.class_names,
             self.repairs,
@@ -266,3 +299,70 @@ def _open(path):
         found = "is no prepared room" if version is None else f"has format version {version}"
         raise InputError(f"{path} {found}; expected version {FORMAT_VERSION}: run s3dis-seg prepare again")
     return file
+
+
+@contextmanager
+def _damage_told(path):
+    """Turns what a damaged file raises while it is read into one InputError that names it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except _DAMAGES as error:
+        what = error.args[0] if error.args else type(error).__name__
+        raise InputError(f"{path} is damaged ({what}); delete it and run s3dis-seg prepare again") from error
+
+
+def _check_datasets(file):
+    """ValueError or KeyError where a dataset of a prepared room is missing, of another kind, or kept elsewhere."""
+    sizes = {"3": 3, "2": 2}
+    for name, (dtype, letters) in _DATASETS.items():
+        _require_own_data(file, name)
+        dataset = file[name]
+        shape = dataset.shape
+        expected = tuple(sizes.setdefault(letter, size) for letter, size in zip(letters, shape))
+        if dataset.dtype != dtype or len(shape) != len(letters) or shape != expected:
+            raise ValueError(f"its dataset {name} is {dataset.dtype} {shape}, which does not fit the others")
+    if sizes["S"] != sizes["K"] + 1 or sizes["P"] == 0:
+        raise ValueError(f"its tables hold {sizes['K']} cells and {sizes['S']} borders of {sizes['P']} points")
+
+
+def _require_own_data(file, name):
+    """ValueError or KeyError unless a dataset lies in this very file.
+
+    HDF5 can take a dataset from any file of the system, by a link, by external storage or as a virtual dataset. A room
+    from a stranger would put the contents of such a file into the output.
+    """
+    parent, where = file, ""
+    for part in name.split("/"):
+        where = f"{where}/{part}".lstrip("/")
+        if not isinstance(parent, h5py.Group) or not parent.id.links.exists(part.encode()):
+            raise KeyError(f"it has no {where}")
+        if parent.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
+            raise ValueError(f"its {where} is a link, which a prepared room never holds")
+        parent = parent[part]
+    if not isinstance(parent, h5py.Dataset):
+        raise ValueError(f"its {name} is no dataset")
+    if parent.external or parent.is_virtual:
+        raise ValueError(f"its {name} is kept in another file, which a prepared room never does")
+
+
+def _check_head(head):
+    """ValueError or KeyError where what a room says about itself cannot be."""
+    if not isinstance(head["name"], str) or not re.fullmatch(r"[^/\\]+", head["name"]):
+        raise ValueError(f"its name is {head['name']!r}")
+    if not isinstance(head["source"], str):
+        raise ValueError("its source is no text")
+    if not all(isinstance(name, str) for name in head["class_names"]):
+        raise ValueError("its class names are no texts")
+    if np.shape(head["class_counts"]) != (len(head["class_names"]),):
+        raise ValueError(f"its counts of {len(head['class_names'])} classes are {head['class_counts']}")
+    for name in ("offset", "hi"):
+        if np.shape(head[name]) != (3,) or not np.isfinite(head[name]).all():
+            raise ValueError(f"its {name} is {head[name]}; expected three finite numbers")
+
+
+def _check_starts(starts, end, name):
+    """ValueError where the borders between cells do not ascend from 0 to `end`."""
+    if starts[0] != 0 or starts[-1] != end or (np.diff(starts) < 0).any():
+        raise ValueError(f"its {name} do not ascend from 0 to {end}")

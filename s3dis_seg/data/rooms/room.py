@@ -72,9 +72,11 @@ def room_of(name, xyz, rgb, labels, instances=None, source="", repairs=(), class
     offset = xyz.min(axis=0).astype(np.float64)
     if instances is None:
         instances = np.full(len(xyz), _NO_INSTANCE, np.int32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which `write_room` refuses
+        relative = (xyz - offset).astype(np.float32)
     return Room(
         name,
-        (xyz - offset).astype(np.float32),
+        relative,
         offset,
         np.asarray(rgb, np.uint8),
         np.asarray(labels, np.uint8),

@@ -73,7 +73,8 @@ def check_extent(xyz, place_of):
     bad = ~np.isfinite(xyz).all(axis=1)
     if bad.any():
         raise InputError(f"{place_of(int(bad.argmax()))}: NaN or infinite coordinate ({bad.sum()} such points in all)")
-    extent = xyz.max(axis=0) - xyz.min(axis=0)
+    with np.errstate(over="ignore"):
+        extent = xyz.max(axis=0) - xyz.min(axis=0)
     if extent.max() > _LARGEST_ROOM:
         axis = int(extent.argmax())
         furthest = int(np.abs(xyz[:, axis] - np.median(xyz[:, axis])).argmax())

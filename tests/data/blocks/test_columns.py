@@ -202,6 +202,12 @@ def test_a_low_room_is_not_tiled_in_height():
     assert height_tiles(cloud, 3.0) == [None]
 
 
+@pytest.mark.parametrize("height, tiles", [(3.2, 1), (4.4, 1), (4.6, 2)])
+def test_only_rooms_more_than_half_as_tall_again_are_tiled(height, tiles):
+    cloud = cloud_of(random_xyz(np.random.default_rng(8), (2, 2, height), 3000))
+    assert len(height_tiles(cloud, 3.0)) == tiles
+
+
 def test_tiles_of_a_tall_hall_end_with_its_top_and_hold_every_point():
     cloud = cloud_of(random_xyz(np.random.default_rng(8), (2, 2, 7.5), 30_000))
     tiles = height_tiles(cloud, 3.0)

@@ -12,6 +12,7 @@ from s3dis_seg.data.blocks.augment import augment
 from s3dis_seg.data.blocks.columns import published_corners
 from s3dis_seg.data.blocks.datasets import BlockDataset, PointNetBlocks, PublishedDataset, tallest
 from s3dis_seg.data.blocks.settings import BlockSettings
+from s3dis_seg.data.rooms.open import open_rooms
 from s3dis_seg.data.rooms.pointnet import PointNetFiles
 from s3dis_seg.data.rooms.prepared import write_room
 from s3dis_seg.data.rooms.room import room_of
@@ -217,6 +218,14 @@ def test_pointnets_blocks_by_room(pointnet):
     assert [(features.numpy() == data[row]).all() for row, (features, _) in enumerate(offices, start=2)] == [True, True]
     with pytest.raises(InputError, match=r"no room Area_1_ofice_1; near it are Area_1_office_1"):
         PointNetBlocks(PointNetFiles(folder), rooms=["Area_1_ofice_1"])
+
+
+def test_pointnets_rooms_have_blocks_but_no_points(pointnet):
+    folder, _, _ = pointnet
+    room = open_rooms(folder)[0]
+    assert not room.has_all_points
+    with pytest.raises(InputError, match=rf"holds only drawn blocks of {room.name}, not its points"):
+        room.room()
 
 
 def test_damaged_block_folders_are_told(pointnet, tmp_path):

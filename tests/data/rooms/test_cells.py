@@ -1,7 +1,10 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from s3dis_seg.data.rooms.cells import CELL, cells_after_thinning, height_profile, kept_ranks, sort_by_cell, thin
+from s3dis_seg.files import InputError
 
 
 def sorted_cloud(seed=0, count=3000, size=(3.2, 2.1, 2.5)):
@@ -129,3 +132,41 @@ def test_heights_can_be_limited_to_a_storey():
     floor, ceiling = height_profile(z, cells).range([(0, 1)], low=3.0, high=5.0)
     assert floor == pytest.approx(3.0, abs=0.021)
     assert ceiling == pytest.approx(5.0, abs=0.021)
+
+
+@pytest.mark.parametrize("height", [1e5, 1e7, 1e8])
+def test_an_outlier_in_height_costs_no_memory(height):
+    z = np.r_[np.linspace(0, 2.5, 5000), height].astype(np.float32)
+    xyz = np.stack([0 * z, 0 * z, z], axis=1)
+    _, cells = sort_by_cell(xyz)
+    profile = height_profile(xyz[:, 2], cells)
+    tracemalloc.start()
+    floor, ceiling = profile.range([(0, 1)])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (floor, ceiling) == (pytest.approx(0.0, abs=0.011), pytest.approx(2.5, abs=0.011))
+    assert profile.bins.min() == 0
+    assert peak < 10e6
+
+
+def test_sparse_and_dense_counting_of_heights_agree(monkeypatch):
+    xyz, cells = sorted_cloud(count=20000)
+    profile = height_profile(xyz[:, 2], cells)
+    ranges = [profile.range([(0, 5)], trim=trim) for trim in (0.0, 0.001, 0.3)]
+    monkeypatch.setattr("s3dis_seg.data.rooms.cells._DENSE_BINS", 0)
+    assert [profile.range([(0, 5)], trim=trim) for trim in (0.0, 0.001, 0.3)] == ranges
+
+
+@pytest.mark.parametrize("far", [1e9, 1e30, np.inf, np.nan])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_points_too_far_away_for_a_number_of_their_cell_are_refused(far, axis):
+    xyz = np.zeros((3, 3), np.float32)
+    xyz[1, axis] = far
+    with pytest.raises(InputError, match="remove the points that lie far away"):
+        sort_by_cell(xyz)
+
+
+def test_points_10_000_km_apart_are_sorted():
+    order, cells = sort_by_cell(np.float32([[1e7, 1e7, 0], [0, 0, 0], [0.6, 0, 0]]))
+    assert order.tolist() == [1, 2, 0]
+    assert cells.indices.tolist() == [[0, 0], [1, 0], [2 * 10**7, 2 * 10**7]]

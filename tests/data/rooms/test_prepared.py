@@ -8,6 +8,7 @@ import pytest
 from s3dis_seg.data.rooms import prepared as rooms
 from s3dis_seg.data.rooms.prepared import RoomFile, find_rooms, write_room
 from s3dis_seg.data.rooms.room import Repair, area_of, room_of
+from s3dis_seg.data.rooms.sources import find_sources
 from s3dis_seg.files import InputError
 
 
@@ -112,6 +113,16 @@ def test_what_cannot_be_stored_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("far", [1e30, 1e300, 1.7e308])
+def test_coordinates_beyond_all_bounds_are_one_sentence(tmp_path, far):
+    xyz = np.array([[-far, 0, 0], [0, 1, 1], [1, 2, 2]])
+    with pytest.raises(InputError, match=r"infinite coordinates|far away"):
+        write_room(room_of("Area_1_hall_1", xyz, np.zeros((3, 3)), np.zeros(3)), tmp_path)
+    np.save(tmp_path / "Area_1_hall_1.npy", np.c_[xyz, np.zeros((3, 4))])
+    with pytest.raises(InputError, match=r"hall_1\.npy, row 0.*m long along x"):
+        find_sources(tmp_path)[0].read()
+
+
 def test_another_format_version_and_other_files_are_refused(tmp_path):
     path = write_room(make_room(), tmp_path)
     with h5py.File(path, "r+") as file:
@@ -154,3 +165,93 @@ def test_only_so_many_files_stay_open(tmp_path, monkeypatch):
         for file in files:
             assert len(file.read(0, 10)[0]) == 10
             assert len(rooms._open_files) <= 2
+
+
+def read_all(path):
+    file = RoomFile(path)
+    return file.name, file.cells, file.profile, file.room()
+
+
+DATASETS = (
+    "xyz", "rgb", "labels", "instances", "cells/indices", "cells/starts",
+    "profile/starts", "profile/bins", "profile/counts", "repairs",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_missing_or_misshapen_dataset_is_one_sentence(tmp_path, name):
+    path = write_room(make_room(), tmp_path)
+    with h5py.File(path, "r+") as file:
+        del file[name]
+    with pytest.raises(InputError, match=f"is damaged .*it has no {name}.*prepare again"):
+        read_all(path)
+    with h5py.File(path, "r+") as file:
+        file[name] = np.zeros((7, 5, 2))
+    with pytest.raises(InputError, match="is damaged"):
+        read_all(path)
+
+
+@pytest.mark.parametrize("attribute", ["name", "source", "class_names", "class_counts", "offset", "hi"])
+def test_a_missing_or_senseless_attribute_is_one_sentence(tmp_path, attribute):
+    path = write_room(make_room(), tmp_path)
+    for value in (np.float64(np.nan), "../elsewhere" if attribute == "name" else np.zeros(2)):
+        with h5py.File(path, "r+") as file:
+            file.attrs[attribute] = value
+        with pytest.raises(InputError, match="is damaged"):
+            read_all(path)
+    with h5py.File(path, "r+") as file:
+        del file.attrs[attribute]
+    with pytest.raises(InputError, match="is damaged"):
+        read_all(path)
+
+
+@pytest.mark.parametrize("table", ["cells/starts", "profile/starts"])
+def test_a_table_that_does_not_ascend_is_refused(tmp_path, table):
+    path = write_room(make_room(), tmp_path)
+    with h5py.File(path, "r+") as file:
+        file[table][1] = 10**9
+    with pytest.raises(InputError, match=f"{table} do not ascend"):
+        read_all(path)
+
+
+def external(file, name, other):
+    shape, dtype = file[name].shape, file[name].dtype
+    del file[name]
+    file.create_dataset(name, shape, dtype, external=[(str(other), 0, int(np.prod(shape)) * dtype.itemsize)])
+
+
+def external_link(file, name, other):
+    del file[name]
+    file[name] = h5py.ExternalLink(str(other), name)
+
+
+def soft_link(file, name, other):
+    file.move(name, "elsewhere")
+    file[name] = h5py.SoftLink("/elsewhere")
+
+
+def virtual(file, name, other):
+    layout = h5py.VirtualLayout(file[name].shape, file[name].dtype)
+    layout[:] = h5py.VirtualSource(str(other), name, file[name].shape)
+    del file[name]
+    file.create_virtual_dataset(name, layout)
+
+
+@pytest.mark.parametrize("way", [external, external_link, soft_link, virtual])
+@pytest.mark.parametrize("name", ["labels", "xyz", "instances", "cells/indices", "profile/counts"])
+def test_a_room_that_takes_its_data_from_another_file_is_refused(tmp_path, way, name):
+    path = write_room(make_room(), tmp_path)
+    other = write_room(make_room("Area_1_office_1"), tmp_path)
+    with h5py.File(path, "r+") as file:
+        way(file, name, other)
+    with pytest.raises(InputError, match=r"is a link|kept in another file"):
+        RoomFile(path).name  # noqa: B018
+
+
+def test_a_group_that_is_a_link_is_refused(tmp_path):
+    path = write_room(make_room(), tmp_path)
+    other = write_room(make_room("Area_1_office_1"), tmp_path)
+    with h5py.File(path, "r+") as file:
+        external_link(file, "cells", other)
+    with pytest.raises(InputError, match="its cells is a link"):
+        RoomFile(path).name  # noqa: B018
