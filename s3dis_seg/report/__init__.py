@@ -2,6 +2,6 @@
 
 from s3dis_seg.report.confusion import confusion_picture
 from s3dis_seg.report.files import as_dict, write_csv, write_json
-from s3dis_seg.report.tables import class_table, summary_table
+from s3dis_seg.report.tables import class_table, stress_table, summary_table
 
-__all__ = ["as_dict", "class_table", "confusion_picture", "summary_table", "write_csv", "write_json"]
+__all__ = ["as_dict", "class_table", "confusion_picture", "stress_table", "summary_table", "write_csv", "write_json"]

@@ -45,6 +45,18 @@ def summary_table(level, by_name):
     return "\n".join(lines)
 
 
+def stress_table(rows):
+    """One line for each alteration. {name: StressRow} -> text of several lines"""
+    width = max(map(len, ("alteration", *rows)))
+    lines = [f"{'alteration':<{width}}    mIoU %   overall accuracy %   wrong with confidence >= 0.9, %"]
+    for name, row in rows.items():
+        lines.append(
+            f"{name:<{width}}    {percent(row.scores.miou):>6}   {percent(row.scores.oa):>18}   "
+            f"{percent(row.confidently_wrong):>31}"
+        )
+    return "\n".join(lines)
+
+
 def percent(value):
     """A fraction of 1 as percent with one decimal, or "-" for nan. -> str"""
     return "-" if math.isnan(value) else f"{100 * value:.1f}"
