@@ -4,15 +4,17 @@ Confusions are summed over rooms and folds and divided once, at the end: a mean 
 Letters: C classes, P points.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 IGNORED = 255  # unlabelled, or not predicted because a coordinate was not finite
 _AT_ONCE = 1 << 22  # points counted in one go: bounds the memory, whatever the size of the scan
 
 
-def confusion_matrix(labels, predictions, num_classes):
+def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> np.ndarray:
     """Count points by label and prediction. (P,) integers twice -> (C, C) int64, rows = labels, columns = predictions.
 
     Points with 255 on either side are left out. Any other value outside 0..C-1 raises ValueError.
@@ -38,7 +40,7 @@ def confusion_matrix(labels, predictions, num_classes):
     return counts.reshape(num_classes, num_classes)
 
 
-def scores(confusion, class_names):
+def scores(confusion: ArrayLike, class_names: Sequence[str]) -> "Scores":
     """Scores of a confusion matrix (C, C), rows = labels. -> Scores
 
     A class absent from labels and predictions is left out of the means and named in `absent`; one that is predicted

@@ -12,6 +12,7 @@ Examples:
   s3dis-seg evaluate --data data/rooms --folds runs/area1 runs/area2 runs/area3 --out scores/folds
 """
 
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -26,6 +27,7 @@ STRIDES = {"all-points": 0.5, "published": 1.0}  # by protocol, where none is gi
 
 
 def add_arguments(parser):
+    parser.add_argument("scans", nargs="*", help=argparse.SUPPRESS)  # taken only to name the right command
     parser.add_argument(
         "--data",
         metavar="FOLDER",
@@ -61,8 +63,8 @@ def run(arguments):
 
     _refuse_combinations(arguments)
     folder = arguments.predictions or (arguments.out and arguments.out / "predictions")
-    if folder:
-        _require_writable(folder)
+    for place in filter(None, (arguments.out, folder)):
+        _require_writable(place)
     folds, stride, warnings = _folds(arguments)
     for warning in warnings:
         print(f"warning: {warning}")  # before hours of work, and again with the scores
@@ -82,6 +84,11 @@ def _refuse_combinations(arguments):
     def given(*names):
         return [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name) is not None]
 
+    if arguments.scans:
+        raise InputError(
+            f"evaluate scores rooms and takes no scan ({arguments.scans[0]}); score segmented scans with: "
+            f"s3dis-seg score {' '.join(arguments.scans)}"
+        )
     for first, others in (
         ("folds", given("checkpoint", "test_area", "rooms", "model", "blocks", "channels", "k")),
         ("test_area", given("rooms")),
@@ -102,7 +109,7 @@ def _require_writable(folder):
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}; name another --out") from error
+        raise InputError(f"cannot write to {folder}: {error.strerror}; name another folder") from error
 
 
 def _folds(arguments):

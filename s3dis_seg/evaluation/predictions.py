@@ -26,22 +26,30 @@ def key_of(segmenter, room, protocol):
         "stride": segmenter.stride,
         "passes": segmenter.passes,
         "seed": segmenter.seed,
+        "amp": segmenter.amp,
     }
     return json.dumps(decisive, sort_keys=True)
 
 
 def load_predictions(path, key):
-    """-> (labels, predictions), or None where there are none, they are damaged, or belong to something else."""
+    """Read kept predictions. -> (labels, predictions) or None, and whether the file was damaged
+
+    None where there is no file, where it is damaged, and where its predictions were made from something else.
+    """
     try:
         # Opened here: numpy leaves the file open when it is no archive.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
-            if str(content["made_from"]) == key:
-                labels, predictions = content["labels"], content["predictions"]
-                if labels.dtype == predictions.dtype == np.uint8 and labels.shape == predictions.shape:
-                    return labels, predictions
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError):
-        pass  # absent, or damaged: made again
-    return None
+            if str(content["made_from"]) != key:
+                return None, False
+            labels, predictions = content["labels"], content["predictions"]
+            if labels.dtype == predictions.dtype == np.uint8 and labels.shape == predictions.shape:
+                return (labels, predictions), False
+    except FileNotFoundError:
+        return None, False
+    # RuntimeError: a flipped bit says that the archive is encrypted.
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, MemoryError):
+        pass
+    return None, True
 
 
 def save_predictions(path, key, labels, predictions):

@@ -41,21 +41,28 @@ def score_room(segmenter, room, protocol="all-points", folder=None, progress=Non
     gives it. folder: where predictions are kept, and taken from if network, settings and room are the same.
     progress(done, all) is called along the way. InputError where room and checkpoint have other classes.
     """
-    if tuple(room.class_names) != tuple(segmenter.card.class_names):
-        raise InputError(
-            f"{room.name} has the classes {', '.join(room.class_names)}, but the checkpoint knows "
-            f"{', '.join(segmenter.card.class_names)}; score a checkpoint that was trained with the same classes"
-        )
+    require_same_classes(segmenter, room)
     kept = None if folder is None else Path(folder) / f"{room.name}.npz"
     key = None if kept is None else key_of(segmenter, room, protocol)
-    arrays = None if kept is None else load_predictions(kept, key)
+    arrays, damaged = (None, False) if kept is None else load_predictions(kept, key)
     reused, warnings = arrays is not None, []
     if not reused:
         predict = _predict_blocks if protocol == "published" else _predict_points
         *arrays, warnings = predict(segmenter, room, progress)
         if kept is not None:
             save_predictions(kept, key, *arrays)
+    if damaged:
+        warnings.append("the kept predictions were damaged and have been made again")
     return RoomResult(room.name, confusion_matrix(*arrays, len(segmenter.card.class_names)), reused, warnings)
+
+
+def require_same_classes(segmenter, room):
+    """InputError where room and checkpoint have other classes."""
+    if tuple(room.class_names) != tuple(segmenter.card.class_names):
+        raise InputError(
+            f"{room.name} has the classes {', '.join(room.class_names)}, but the checkpoint knows "
+            f"{', '.join(segmenter.card.class_names)}; score a checkpoint that was trained with the same classes"
+        )
 
 
 def _predict_points(segmenter, room, progress):

@@ -96,6 +96,7 @@ def test_only_some_rooms_and_the_published_protocol(place, tmp_path):
         (["--protocol", "published", "--stride", "0.25"], "--stride 0.25: published scores have"),
         (["--data", "ROOMS", "--checkpoint", "C", "--stride", "0"], "stride of 0.0"),
         (["--data", "nowhere"], "there is no folder nowhere"),
+        (["scan.ply"], "s3dis-seg score scan.ply"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_the_words_of_the_flags(place, words, said, capsys):
@@ -117,6 +118,14 @@ def test_an_output_that_cannot_be_written_is_told_before_a_room_is_predicted(pla
     (tmp_path / "file").touch()
     words = ["--data", place / "rooms", "--checkpoint", place / "runs/area1/best.pt", "--out", tmp_path / "file"]
     assert evaluate(*words) == 2
+    captured = capsys.readouterr()
+    assert "cannot write to" in captured.err and "scoring" not in captured.out
+
+
+def test_an_out_folder_is_checked_even_where_predictions_go_elsewhere(place, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    words = ["--data", place / "rooms", "--checkpoint", place / "runs/area1/best.pt", "--out", tmp_path / "file"]
+    assert evaluate(*words, "--predictions", tmp_path / "kept") == 2
     captured = capsys.readouterr()
     assert "cannot write to" in captured.err and "scoring" not in captured.out
 

@@ -10,6 +10,7 @@ from s3dis_seg.data.rooms.open import open_rooms
 from s3dis_seg.data.rooms.prepared import RoomFile, write_room
 from s3dis_seg.data.rooms.room import room_of
 from s3dis_seg.evaluation.folds import run_checkpoint
+from s3dis_seg.evaluation.predictions import load_predictions, save_predictions
 from s3dis_seg.evaluation.rooms import choose_rooms, held_out_rooms, overlap_warnings, require_whole_rooms
 from s3dis_seg.evaluation.scoring import levels_of_rooms, score_room
 from s3dis_seg.files import InputError
@@ -158,13 +159,26 @@ def test_predictions_with_a_flipped_byte_are_read_rightly_or_made_again(folder, 
     assert (score_room(segmenter_of(), room, folder=tmp_path).confusion == made).all()
 
 
-def test_predictions_that_were_cut_off_are_made_again(folder, tmp_path):
+def test_predictions_that_were_cut_off_are_made_again_and_it_is_told(folder, tmp_path):
     path = RoomFile(folder / "Area_1_office_1.h5")
-    score_room(segmenter_of(), path, folder=tmp_path)
+    assert not score_room(segmenter_of(), path, folder=tmp_path).warnings
     kept = tmp_path / "Area_1_office_1.npz"
     kept.write_bytes(kept.read_bytes()[:100])
-    assert not score_room(segmenter_of(), path, folder=tmp_path).reused
+    again = score_room(segmenter_of(), path, folder=tmp_path)
+    assert not again.reused
+    assert again.warnings == ["the kept predictions were damaged and have been made again"]
     assert score_room(segmenter_of(), path, folder=tmp_path).reused
+
+
+def test_no_flipped_byte_of_kept_predictions_is_an_error_or_gives_other_predictions(tmp_path):
+    labels, predictions = np.arange(20, dtype=np.uint8), np.arange(20, dtype=np.uint8)[::-1].copy()
+    path = tmp_path / "kept.npz"
+    save_predictions(path, "key", labels, predictions)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        arrays, _ = load_predictions(path, "key")
+        assert arrays is None or ((arrays[0] == labels).all() and (arrays[1] == predictions).all())
 
 
 def test_other_classes_are_refused(folder):
