@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from s3dis_seg.files import InputError
-from s3dis_seg.view.colorings import TITLES, color_points, legend, points_below_ceiling
+from s3dis_seg.view.colorings import color_points, legend, points_below_ceiling, title_of
 from s3dis_seg.view.drawing import BACKGROUND, closing_size, fitting_camera
 
 _IN_WINDOW = 5_000_000  # more points than this make a window slow
@@ -137,4 +137,4 @@ class Window:
         self._cloud.colors = vectors(color_points(self.scan, self.coloring)[shown] / 255)
         self.visualizer.add_geometry(self._cloud, reset_bounding_box=first)
         hidden = "" if self.ceiling or not self._hidden else f"; {self._hidden} hidden, T shows them"
-        self.tell(TITLES[self.coloring] + hidden, legend(self.scan, [self.coloring]))
+        self.tell(title_of(self.scan, self.coloring) + hidden, legend(self.scan, self.coloring))
