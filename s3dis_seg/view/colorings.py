@@ -100,12 +100,12 @@ def title_of(scan, coloring):
     return TITLES[coloring]
 
 
-def legend(scan, coloring, seen=None):
+def legend(scan, coloring, points=None):
     """What the colours of a colouring mean. -> list of (name, (3,) uint8), of classes those that occur
 
-    seen: (H, W) as from `seen_points`: only the classes of these points are listed.
+    points: which points count, as integers in an array of any shape, -1 for none; all points by default.
     """
-    points = slice(None) if seen is None else np.unique(seen[seen >= 0])
+    points = slice(None) if points is None else np.unique(points[points >= 0])
     if coloring == "prediction":
         return _classes_in(scan.predictions[points])
     if coloring == "truth":

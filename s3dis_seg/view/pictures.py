@@ -74,14 +74,14 @@ def _scale(width):
     return min(max(width / 1600, 1.0), 2.0)
 
 
-def legend_picture(scan, coloring, width, scale=1.0, seen=None):
+def legend_picture(scan, coloring, width, scale=1.0, points=None):
     """What the colours of a colouring mean, as a picture. -> (H, width, 3) uint8; no rows where there is nothing to say
 
-    seen: (H, W) of `look`: only the classes of these points are listed.
+    points: which points count, as `legend` takes them. scale: of letters and squares.
     """
     if coloring == "confidence":
         return _color_bar(width, scale)
-    entries = legend(scan, coloring, seen)
+    entries = legend(scan, coloring, points)
     if not entries:
         return _blank(0, width)
     row, side, margin = _ROW * scale, round(_SQUARE * scale), _MARGIN * scale
@@ -100,7 +100,8 @@ def _color_bar(width, scale):
     """The ramp of the confidence with its percentages below."""
     margin, side, row = round(2 * _MARGIN * scale), round(_SQUARE * scale), _ROW * scale
     across = max(width - 2 * margin, 1)
-    texts = [(margin + share * across, 1.3 * row, f"{share:.0%}".replace("%", " %"), "center") for share in (0, 0.5, 1)]
+    shares = (0, 0.5, 1) if across > 200 * scale else (0, 1)
+    texts = [(margin + share * across, 1.3 * row, f"{share:.0%}".replace("%", " %"), "center") for share in shares]
     picture = _texts_picture(texts, width, round(2 * row), 17 * scale)
     top = round(0.5 * row - side / 2)
     picture[top : top + side, margin : margin + across] = ramp(np.linspace(0, 1, across))[: width - margin]

@@ -204,16 +204,17 @@ def test_neighbouring_points_share_the_gap_between_them():
     assert row.tolist() == [-1] * 7 + [0] * 5 + [1] * 6 + [-1] * 3
 
 
+@pytest.mark.parametrize("left_free", [0, 60])
 @pytest.mark.parametrize("azimuth, elevation", [(None, 68), (130, 10), (0, 90), (-45, -30)])
-def test_the_whole_scan_fits_into_the_picture_and_fills_it(room, azimuth, elevation):
+def test_the_whole_scan_fits_into_the_picture_and_fills_it(room, azimuth, elevation, left_free):
     xyz = room.xyz
     everything = np.ones(len(xyz), bool)
-    camera = fitting_camera(xyz, everything, (400, 300), azimuth, elevation)
+    camera = fitting_camera(xyz, everything, (400, 300), azimuth, elevation, left_free=left_free)
     column, row, depth = camera.project(xyz)
     assert depth.min() > 0
-    assert 0 <= column.min() <= column.max() <= 400
+    assert left_free <= column.min() <= column.max() <= 400
     assert 0 <= row.min() <= row.max() <= 300
-    assert max(np.ptp(column) / 400, np.ptp(row) / 300) > 0.9
+    assert max(np.ptp(column) / (400 - left_free), np.ptp(row) / 300) > 0.9
 
 
 def test_the_picture_is_the_same_far_from_the_origin(room):
@@ -318,19 +319,36 @@ import numpy as np
 from s3dis_seg.data.scans import Scan
 from s3dis_seg.view import Window
 
-grid = np.stack(np.meshgrid(np.arange(40), np.arange(40), [0, 20]), -1).reshape(-1, 3) / 10.0 + 1e6
+grid = np.stack(np.meshgrid(np.arange(40), np.arange(90), [0, 20]), -1).reshape(-1, 3) / 10.0 + 1e6
 labels = np.where(grid[:, 2] > 1e6 + 1, 0, 1).astype(np.uint8)
 scan = Scan(grid, predictions=np.where(labels == 1, 8, labels).astype(np.uint8), labels=labels)
 said = []
 window = Window(scan, "prediction", lambda sentence, entries=(): said.append(sentence))
 
+def picture():
+    for _ in range(3):
+        window.poll()
+    return (np.asarray(window.visualizer.capture_screen_float_buffer(True)) * 255).round().astype(int)
+
 def colors():
-    window.visualizer.poll_events()
-    window.visualizer.update_renderer()
-    picture = (np.asarray(window.visualizer.capture_screen_float_buffer(True)) * 255).round().astype(int)
-    return {tuple(color) for color in np.unique(picture.reshape(-1, 3), axis=0).tolist()}
+    return {tuple(color) for color in np.unique(picture().reshape(-1, 3), axis=0).tolist()}
 
 white, red, blue, green = (255, 255, 255), (255, 0, 0), (0, 0, 255), (0, 255, 0)
+
+def corner():  # the colours where the legend is: its squares and its letters
+    return {tuple(color) for color in np.unique(picture()[:120, :180].reshape(-1, 3), axis=0).tolist()}
+
+assert {white, red} <= corner() and min(corner()) < (60, 60, 60), corner()
+assert not {green, blue} & corner(), "the hidden ceiling is not in the legend"
+control = window.visualizer.get_view_control()
+control.rotate(300, 50)
+control.scale(20)
+assert {white, red} <= corner() and min(corner()) < (60, 60, 60), "the legend stays where it is"
+window.actions["R"]()
+window.actions["L"]()
+assert corner() == {white}, corner()
+for side in (picture()[0], picture()[-1], picture()[:, 0], picture()[:, -1]):
+    assert (side == 255).all(), "the scan is cut off"
 assert colors() == {white, red}, colors()
 window.actions["G"]()
 assert colors() == {white, blue}, colors()
@@ -347,7 +365,7 @@ window.run()
 
 
 @pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="no xvfb-run to open a window on")
-def test_keys_switch_the_colouring_of_the_window_and_close_it():
+def test_a_window_shows_the_whole_scan_beside_its_legend_and_obeys_its_keys():
     pytest.importorskip("open3d")
     command = ["xvfb-run", "-a", "-s", "-screen 0 1600x1200x24", sys.executable, "-c", textwrap.dedent(WINDOW)]
     environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
