@@ -13,7 +13,7 @@ test: $(VENV)/installed-for-tests
 	$(BIN)/python -m pytest
 
 # torch comes first and alone: asked for together with others, pip may take another build of it.
-$(VENV)/installed: setup.cfg pyproject.toml
+$(VENV)/installed: setup.cfg setup.py pyproject.toml
 	bash tools/install_system_libraries.sh
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "s3dis_seg needs Python 3.10 or later")'
 	$(PYTHON) -m venv $(VENV) || { echo "cannot make $(VENV): on Debian run apt-get install python3-venv"; exit 1; }

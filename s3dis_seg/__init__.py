@@ -2,13 +2,31 @@
 
 import os
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-# Read by OpenMP when torch is imported. Waiting threads that spin stop each other on a busy machine: training a small
-# network then takes up to five times as long (measured with one other process on two cores).
+if TYPE_CHECKING:  # what type checkers and editors see; at run time `__getattr__` below imports the same names
+    from s3dis_seg.classes import CLASSES as CLASSES
+    from s3dis_seg.classes import COLORS as COLORS
+    from s3dis_seg.data.blocks.columns import BlockSettings as BlockSettings
+    from s3dis_seg.data.scans import read_scan as read_scan
+    from s3dis_seg.data.scans import write_scan as write_scan
+    from s3dis_seg.files import InputError as InputError
+    from s3dis_seg.graph.knn import dilated_knn as dilated_knn
+    from s3dis_seg.metrics import confusion_matrix as confusion_matrix
+    from s3dis_seg.metrics import scores as scores
+    from s3dis_seg.models.checkpoint import load_checkpoint as load_checkpoint
+    from s3dis_seg.models.checkpoint import save_checkpoint as save_checkpoint
+    from s3dis_seg.models.zoo import create_model as create_model
+    from s3dis_seg.segmentation import Segmenter as Segmenter
+
+__version__ = "0.1.0"  # the only place of the number: setup.cfg and `s3dis-seg --version` read it here
+
+# OpenMP reads this when torch is imported. By default, waiting threads spin, and on a busy machine they take the cores
+# from each other: training a small network took up to five times as long (measured beside another process, two cores).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# Name -> the module that has it. A name is imported when it is first used, so that a small script starts quickly
-# and a machine without, say, plyfile can still train.
+# Name -> the module it is imported from, when it is first used: a small script starts quickly, and a part whose
+# packages are missing does not keep the others from working.
 _PUBLIC = {
     "CLASSES": "classes",
     "COLORS": "classes",
@@ -24,8 +42,6 @@ _PUBLIC = {
     "confusion_matrix": "metrics",
     "scores": "metrics",
 }
-
-__version__ = "0.1.0"
 __all__ = list(_PUBLIC)
 
 

@@ -1,4 +1,4 @@
-"""Where networks run: the choice between CPU and CUDA."""
+"""The device that a network runs on: CPU or CUDA."""
 
 import torch
 
@@ -6,12 +6,16 @@ from s3dis_seg.files import InputError
 
 
 def device_of(name):
-    """The device of a name, "auto" being CUDA where there is one. -> torch.device; InputError where it is not there."""
+    """The device with this name. -> torch.device
+
+    name: as torch writes it ("cpu", "cuda:1"), or "auto" for CUDA where there is a GPU and the CPU elsewhere.
+    InputError where this machine has no such device.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"this machine has no device {str(name)!r} that torch can use; take --device cpu") from error
+        raise InputError(f"this machine has no device {str(name)!r} that torch can use; try --device cpu") from error
     return device

@@ -1,4 +1,4 @@
-"""What every part that touches a file shares: one error for bad input, and files that appear whole or not at all."""
+"""Shared by all parts that read or write files: the error for bad input, and files that are never left half written."""
 
 import os
 import tempfile
@@ -9,16 +9,17 @@ from pathlib import Path
 class InputError(ValueError):
     """Something the user gave cannot be used. The message says what was found, where, and what to do about it.
 
-    The command line prints it as one sentence and ends with exit code 2.
+    The command line prints the message and ends with exit code 2.
     """
 
 
 @contextmanager
 def replacing(path):
-    """Yield a temporary path beside `path`; on success it is renamed to `path`, on failure it is removed.
+    """Write a file as a whole: yields a temporary path beside `path`, which is renamed to `path` on success.
 
-    The temporary name keeps the suffix of `path`, so that writers which look at it behave alike.
-    Missing parent folders are made. A full disk or a folder without write permission becomes an InputError.
+    On failure the temporary file is removed, and `path` stays as it was. The temporary name has the suffix of `path`,
+    because some writers choose the format by it. Missing parent folders are made. InputError where the disk is full,
+    the folder is not writable or `path` is a folder.
     """
     path = Path(path)
     temporary = None
@@ -29,7 +30,7 @@ def replacing(path):
         handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        # mkstemp makes private files; the result should get the permissions of any other new file.
+        # mkstemp makes files that only their owner can read; give this one the permissions of any other new file.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)

@@ -1,8 +1,14 @@
 """The whole pipeline in about three minutes on two cores, on furnished rooms made from a seed.
 
-Writes rooms in the layout of a raw S3DIS release, prepares them, trains a small ResGCN, segments a room it has not
-seen, scores the result, and draws it: scan, prediction and ground truth side by side. Every step is one of the other
-commands and is printed as one would type it.
+  1. writes rooms in the layout of the raw S3DIS release
+  2. prepares them for training
+  3. trains a small DeepGCN on them
+  4. segments a room that it has not seen
+  5. scores the result against the labels of that room
+  6. draws scan, prediction and ground truth side by side
+
+Steps 2 to 6 are the other commands, printed as one would type them. The network is small and the rooms are simple: the
+scores say that all parts work together, not how well the networks do on real rooms.
 
 Examples:
   s3dis-seg demo
@@ -14,27 +20,30 @@ import shutil
 import time
 from pathlib import Path
 
-from tqdm import tqdm
-
 from s3dis_seg.cli import main as command_line
-from s3dis_seg.data.rooms.prepared import RoomFile, find_rooms
-from s3dis_seg.data.scans import Scan, write_scan
+from s3dis_seg.cli.options import number
 from s3dis_seg.files import InputError
-from s3dis_seg.synthetic.rooms import write_release
 
 ROOMS = {"Area_1": 15, "Area_3": 1}
 UNSEEN = "Area_3"
 DENSITY = 1200.0  # points a square metre of surface
-# Half of the usual width and neighbours, blocks of a quarter of the points: a step takes a fifth of a second.
+# Half the usual width and number of neighbours, and blocks of few points: two minutes of training on two cores.
 NETWORK = "--model resgcn7 --channels 32 --k 8 --num-points 512 --grid 0.05"
 SCHEDULE = "--epochs 2 --batch-size 8 --lr 0.004 --val-every 2"
 
 
 def add_arguments(parser):
     parser.add_argument(
-        "--out", type=Path, default=Path("demo"), help="folder for all that is made (default: %(default)s)"
+        "--out",
+        type=Path,
+        default=Path("demo"),
+        metavar="FOLDER",
+        help="folder for all files of the demo (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the rooms and of the training (default: %(default)s)")
+    parser.add_argument(
+        "--seed", metavar="N", type=number(int, 0), default=0,
+        help="random seed of the rooms and of the training (default: %(default)s)",
+    )  # fmt: skip
 
 
 def run(arguments):
@@ -43,21 +52,39 @@ def run(arguments):
     raw, rooms, run_folder = out / "synthetic", out / "rooms", out / "run"
     scan, segmented, picture = out / "scan.ply", out / "segmented.ply", out / "picture.png"
 
-    print(f"Furnishing {sum(ROOMS.values())} rooms in {raw}", flush=True)
-    with tqdm(total=sum(ROOMS.values()), unit=" rooms") as bar:
-        write_release(raw, ROOMS, arguments.seed, DENSITY, progress=lambda name: bar.update())
-
+    _step(1, "write rooms in the layout of the raw S3DIS release")
+    _write_rooms(raw, arguments.seed)
+    _step(2, "prepare them for training")
     _command(f"prepare {_quoted(raw)} --out {_quoted(rooms)}")
+    _step(3, f"train a small DeepGCN; Area {UNSEEN[-1]} is kept for the test")
     _command(
         f"train --data {_quoted(rooms)} --test-area {UNSEEN[-1]} {NETWORK} {SCHEDULE} "
         f"--seed {arguments.seed} --out {_quoted(run_folder)}"
     )
     _write_unseen_room(rooms, scan)
     checkpoint = _quoted(run_folder / "best.pt")
+    _step(4, f"segment the room of Area {UNSEEN[-1]}, which the network has not seen")
     _command(f"segment {_quoted(scan)} --checkpoint {checkpoint} --out {_quoted(segmented)}")
+    _step(5, "score it against its labels")
     _command(f"evaluate {_quoted(segmented)} --label-field classification --out {_quoted(out / 'scores')}")
+    _step(6, "draw it")
     _command(f"view {_quoted(segmented)} --color scan prediction truth --save {_quoted(picture)}")
     _farewell(out, segmented, picture, time.perf_counter() - start)
+
+
+def _step(number_of_step, what):
+    print(f"\nStep {number_of_step} of 6: {what}", flush=True)
+
+
+def _write_rooms(folder, seed):
+    from tqdm import tqdm
+
+    from s3dis_seg.synthetic.rooms import write_release
+
+    count = sum(ROOMS.values())
+    with tqdm(total=count, unit=" rooms") as bar:
+        write_release(folder, ROOMS, seed, DENSITY, progress=lambda name: bar.update())
+    print(f"wrote {count} rooms to {folder}")
 
 
 def _quoted(path):
@@ -65,31 +92,34 @@ def _quoted(path):
 
 
 def _empty_folder(out):
-    """The demo's folder, empty: what an earlier demo left there goes, what is not a demo's stays. -> out"""
+    """Make the demo's folder, or empty the one of an earlier demo. -> out; InputError where other files are in it"""
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; name a new folder by --out")
+        raise InputError(f"{out} is a file; name a new folder with --out")
     if out.is_dir() and any(out.iterdir()):
         if not (out / "made-by-demo").exists():
-            raise InputError(f"{out} holds files that are not of an earlier demo; name a new folder by --out")
+            raise InputError(f"{out} holds files that are not of an earlier demo; name a new folder with --out")
         shutil.rmtree(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "made-by-demo").touch()
     except OSError as error:
-        raise InputError(f"cannot write to {out}: {error.strerror}; name another folder by --out") from error
+        raise InputError(f"cannot write to {out}: {error.strerror}; name another folder with --out") from error
     return out
 
 
 def _command(line):
     """Print a command as one would type it, and run it."""
-    print(f"\n$ s3dis-seg {line}", flush=True)
+    print(f"$ s3dis-seg {line}", flush=True)
     words = shlex.split(line)
     command = command_line.parse(words)
     command.run(command)
 
 
 def _write_unseen_room(rooms, path):
-    """The room that took no part in the training, as a scanner would deliver it, with its labels to score by."""
+    """Write the room that took no part in the training as a scan, with its labels as an attribute for the scores."""
+    from s3dis_seg.data.rooms.prepared import RoomFile, find_rooms
+    from s3dis_seg.data.scans import Scan, write_scan
+
     unseen = next(room for room in find_rooms(rooms) if room.stem.startswith(UNSEEN))
     room = RoomFile(unseen).room()
     scan = Scan(xyz=room.xyz + room.offset, rgb=room.rgb, columns={"classification": room.labels})
@@ -101,7 +131,9 @@ def _farewell(out, segmented, picture, seconds):
     print(f"  {picture}   scan, prediction and ground truth")
     print(f"  {segmented}   every point with its prediction and confidence (s3dis-seg view {_quoted(segmented)})")
     print(f"  {out / 'scores'}   IoU of each class, confusion matrix")
-    print("For your own data:")
-    print("  s3dis-seg segment scan.ply --out segmented.ply     label a scan with the weights that come along")
+    print("With your own data:")
+    print(
+        "  s3dis-seg segment scan.ply --out segmented.ply     label a scan with the weights shipped with this package"
+    )
     print("  s3dis-seg prepare S3DIS_FOLDER --out data/rooms    prepare the S3DIS release, then train on it:")
     print("  s3dis-seg train --data data/rooms --model resgcn28 --test-area 5 --out runs/area5")

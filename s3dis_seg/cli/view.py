@@ -1,17 +1,23 @@
 """Look at a scan or a prepared room in a window, or save a picture of it.
 
-Shows the scan's own colours, what `segment` predicted, labels, errors and confidence, as far as the file has them.
-So that one can look into rooms from above, ceilings and beams are not shown (--ceiling shows them).
---save needs no screen. Several colourings after --color are saved side by side.
+The points are coloured by one of
+  scan         the colours of the scanner
+  prediction   the classes that `s3dis-seg segment` predicted
+  truth        the classes the points were labelled with
+  errors       where prediction and label differ
+  confidence   the probability that the network gave to its prediction
+as far as the file has them. Ceiling and beams are hidden, so that one can look into the room from above; --ceiling
+shows them. --save needs no screen; several colourings after --color become panels side by side.
 
 Examples:
-  s3dis-seg view out.ply
-  s3dis-seg view out.ply --save picture.png
-  s3dis-seg view out.ply --color scan prediction truth --label-field classification --save panels.png
+  s3dis-seg view segmented.ply
+  s3dis-seg view segmented.ply --save picture.png
+  s3dis-seg view segmented.ply --color scan prediction truth --label-field classification --save panels.png
   s3dis-seg view data/rooms/Area_5_office_1.h5 --color truth
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -31,32 +37,42 @@ from s3dis_seg.view import (
 
 
 def add_arguments(parser):
-    parser.add_argument("scan", metavar="SCAN", type=Path, help="scan of any known format, or a prepared room")
+    parser.add_argument(
+        "scan", metavar="SCAN", type=Path, help="scan in any format that `segment` reads, or a prepared room (.h5)"
+    )
     parser.add_argument(
         "--color", nargs="+", choices=COLORINGS, metavar="WHAT",
-        help=f"{', '.join(COLORINGS)} (default: the prediction, else labels, else the scan's colours)",
+        help="one or more of the above (default: the first of prediction, truth and scan that the file has)",
     )  # fmt: skip
     parser.add_argument("--save", metavar="PNG", type=Path, help="write a picture instead of opening a window")
-    parser.add_argument("--label-field", help="property that holds the labels (default: looked for)")
     parser.add_argument(
-        "--ceiling", action=argparse.BooleanOptionalAction, default=False, help="show ceilings and beams, too"
+        "--label-field", metavar="NAME", help="attribute of the points that holds the labels (default: a usual name)"
     )
     parser.add_argument(
-        "--azimuth", type=float, help="where to look from, in degrees from +x to +y (default: over a long side)"
+        "--ceiling", action=argparse.BooleanOptionalAction, default=False, help="show ceiling and beams, too"
     )
-    parser.add_argument("--elevation", type=float, default=68.0, help="degrees above the ground (default: 68)")
-    parser.add_argument(
-        "--zoom", type=number(float, 0, above=True), help="2 shows the middle half of the picture (default: 1)"
+    parser.add_argument("--units", choices=UNITS, help="units of the coordinates (default: m, if the height fits)")
+    camera = parser.add_argument_group("where to look from")
+    camera.add_argument(
+        "--azimuth", metavar="DEGREES", type=_degrees,
+        help="direction of the eye, from +x towards +y (default: in front of a long side)",
+    )  # fmt: skip
+    camera.add_argument(
+        "--elevation", metavar="DEGREES", type=_degrees, default=68.0,
+        help="height of the eye above the horizon; 90 is straight above (default: 68)",
+    )  # fmt: skip
+    picture = parser.add_argument_group("pictures (only with --save)")
+    picture.add_argument(
+        "--zoom", metavar="FACTOR", type=number(float, 0, above=True), help="2 shows the middle half (default: 1)"
     )
-    parser.add_argument(
-        "--size",
-        type=_whole,
-        nargs=2,
-        metavar=("W", "H"),
-        help="most pixels of a panel (default: 1280 960, of several 800 600)",
-    )
-    parser.add_argument("--point-size", type=_whole, help="diameter of a point in pixels (default: as the gaps need)")
-    parser.add_argument("--units", choices=UNITS, help="of the coordinates (default: metres, checked)")
+    picture.add_argument(
+        "--size", type=_pixels, nargs=2, metavar=("W", "H"),
+        help="largest width and height of a panel in pixels (default: 1280 960; of several panels 800 600)",
+    )  # fmt: skip
+    picture.add_argument(
+        "--point-size", metavar="PIXELS", type=_pixels,
+        help="diameter of a point (default: just large enough that surfaces have no gaps)",
+    )  # fmt: skip
 
 
 def run(arguments):
@@ -69,6 +85,8 @@ def run(arguments):
     if arguments.label_field:
         scan.labels = labels_of(scan, arguments.label_field)
     colorings = arguments.color or [_default(scan)]
+    if "scan" in colorings and scan.rgb is None:
+        print(f"note: {arguments.scan} has no colours of its own; its points are drawn grey")
     if arguments.save:
         _save(arguments, scan, colorings)
     else:
@@ -85,9 +103,9 @@ def _refuse_combinations(arguments):
         return
     given = ["--" + name.replace("_", "-") for name in _ONLY_SAVED if getattr(arguments, name) is not None]
     if given:
-        raise InputError(f"{', '.join(given)}: only with --save; in the window, mouse and keys do this")
+        raise InputError(f"{', '.join(given)}: only with --save; in the window, use mouse and keys")
     if arguments.color and len(arguments.color) > 1:
-        raise InputError("several colourings after --color: only with --save; in the window, keys switch between them")
+        raise InputError("several colourings after --color: only with --save; in the window, use the keys 1 to 5")
 
 
 def _default(scan):
@@ -115,7 +133,7 @@ def _save(arguments, scan, colorings):
 
 
 def _tell(sentence, entries=()):
-    """Print a sentence and a legend, with coloured squares where the output is a terminal."""
+    """Print a sentence and a legend; in a terminal, with a square of its colour before each name."""
     print(sentence)
     if entries:
         print("  ".join(f"{_square(color)}{name}" for name, color in entries))
@@ -126,8 +144,18 @@ def _square(color):
     return f"\033[48;2;{red};{green};{blue}m  \033[0m " if sys.stdout.isatty() else ""
 
 
-def _whole(text):
-    value = int(text)
+def _pixels(text):
+    value = int(text) if text.isascii() and text.isdigit() else 0
     if not 1 <= value <= 20_000:
-        raise argparse.ArgumentTypeError(f"expected 1 to 20000, not {text}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of pixels from 1 to 20000")
+    return value
+
+
+def _degrees(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of degrees")
     return value

@@ -1,4 +1,4 @@
-"""What a scan can be coloured by, and the legend. Letters: P points of a scan."""
+"""What a scan can be coloured by, with titles and legends, and what is hidden. Letters: P points of a scan."""
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from s3dis_seg.files import InputError
 GREY = np.array((128, 128, 128), np.uint8)  # points without a colour of their own
 RIGHT, WRONG = np.array((190, 200, 210), np.uint8), np.array((215, 25, 28), np.uint8)
 _OVERHEAD = CLASSES.index("ceiling"), CLASSES.index("beam")
+_HEAD_HEIGHT = 1.5  # metres above the floor; what is predicted ceiling below it is shown as the mistake it is
 
 
 def color_points(scan, coloring):
@@ -47,7 +48,7 @@ def _truth_colors(scan):
 
 
 def _error_colors(scan):
-    """Right or wrong; points without a label are neither and look like unlabelled ones."""
+    """Right or wrong; points without a label are neither and have the colour of unlabelled points."""
     colors = np.where((scan.labels == scan.predictions)[:, None], RIGHT, WRONG)
     colors[scan.labels == UNLABELLED] = UNLABELLED_COLOR
     return colors
@@ -58,7 +59,7 @@ def _confidence_colors(scan):
 
 
 def ramp(values):
-    """A perceptual ramp (viridis) from dark at 0 to light at 1. (P,) -> (P, 3) uint8"""
+    """Colours from dark at 0 to light at 1 (matplotlib's viridis). (P,) -> (P, 3) uint8"""
     from matplotlib import colormaps
 
     table = (colormaps["viridis"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
@@ -87,44 +88,69 @@ _LACKING = {
 }
 
 
-def legend(scan, colorings, seen=None):
-    """What the colours mean. -> list of (name, (3,) uint8): the classes that occur, each once, then the rest.
+def title_of(scan, coloring):
+    """The title of a panel or of the window, with what must be known to read it."""
+    if coloring == "scan" and scan.rgb is None:
+        return "scan (has no colours)"
+    if coloring == "errors":
+        labelled = scan.labels != UNLABELLED
+        if not labelled.any():
+            return "errors: no point has a label"
+        return f"errors: {100 * (scan.labels != scan.predictions)[labelled].mean():.1f} % of the points"
+    return TITLES[coloring]
 
-    seen: (H, W) of `seen_points`; the classes of these points only.
+
+def legend(scan, coloring, points=None):
+    """What the colours of a colouring mean. -> list of (name, (3,) uint8), of classes those that occur
+
+    points: which points count, as integers in an array of any shape, -1 for none; all points by default.
     """
-    points = slice(None) if seen is None else np.unique(seen[seen >= 0])
-    present = set()
-    for name, values in (("prediction", scan.predictions), ("truth", scan.labels)):
-        if name in colorings:
-            present.update(np.unique(values[points]).tolist())
-    if "errors" in colorings and (scan.labels[points] == UNLABELLED).any():
-        present.add(UNLABELLED)
-    entries = [(CLASSES[label], COLORS[label]) for label in sorted(present - {UNLABELLED})]
-    if UNLABELLED in present:
-        entries.append(("unlabelled", UNLABELLED_COLOR))
-    if "errors" in colorings:
-        entries += [("right", RIGHT), ("wrong", WRONG)]
-    if "confidence" in colorings:
+    points = slice(None) if points is None else np.unique(points[points >= 0])
+    if coloring == "prediction":
+        return _classes_in(scan.predictions[points])
+    if coloring == "truth":
+        return _classes_in(scan.labels[points])
+    if coloring == "errors":
+        unlabelled = (scan.labels[points] == UNLABELLED).any()
+        return [("right", RIGHT), ("wrong", WRONG), *([_UNLABELLED_ENTRY] if unlabelled else [])]
+    if coloring == "confidence":
         steps = np.linspace(0, 1, 5)
-        entries += [(f"{100 * step:.0f} % confident", color) for step, color in zip(steps, ramp(steps))]
-    return entries
+        return [(f"{100 * step:.0f} % confident", color) for step, color in zip(steps, ramp(steps))]
+    return [("no colour", GREY)] if scan.rgb is None else []
+
+
+_UNLABELLED_ENTRY = ("unlabelled", UNLABELLED_COLOR)
+
+
+def _classes_in(labels):
+    present = np.unique(labels)
+    entries = [(CLASSES[label], COLORS[label]) for label in present[present != UNLABELLED]]
+    return [*entries, _UNLABELLED_ENTRY] if UNLABELLED in present else entries
 
 
 def points_below_ceiling(scan):
     """Which points to show so that one can look into a room from above. -> (P,) bool, what is hidden in words
 
-    Hides what is labelled ceiling or beam (predicted, where there are no labels), or the upper 5 % of the height where
-    there are neither.
+    Hidden is what is labelled ceiling or beam, and what is predicted so in the upper part of the scan: the same points
+    whatever the colouring. A prediction of ceiling low in a room is a mistake and stays in the picture. Without labels
+    and predictions, the upper 5 % of the height is hidden.
     """
-    for values, said in ((scan.labels, "labelled"), (scan.predictions, "predicted")):
-        if values is not None:
-            hidden = np.isin(values, _OVERHEAD)
-            return ~hidden, f"{hidden.sum():,} points {said} ceiling or beam" if hidden.any() else ""
+    low, high = _floor_and_ceiling(scan.xyz)
     z = scan.xyz[:, 2]
-    some = z[:: max(1, len(z) // 100_000)]
+    if scan.labels is None and scan.predictions is None:
+        hidden = z > low + 0.95 * (high - low)
+        return ~hidden, f"{hidden.sum():,} points in the upper 5 % of the height" if hidden.any() else ""
+    nothing = np.zeros(len(z), bool)
+    overhead = z > min(low + _HEAD_HEIGHT, (low + high) / 2)
+    labelled = nothing if scan.labels is None else np.isin(scan.labels, _OVERHEAD)
+    predicted = nothing if scan.predictions is None else np.isin(scan.predictions, _OVERHEAD) & overhead
+    hidden = labelled | predicted
+    said = " or ".join(word for word, some in (("labelled", labelled), ("predicted", predicted)) if some.any())
+    return ~hidden, f"{hidden.sum():,} points {said} ceiling or beam" if said else ""
+
+
+def _floor_and_ceiling(xyz):
+    """The lowest and highest z, without outliers; 0 and 0 where no point is finite."""
+    some = xyz[:: max(1, len(xyz) // 100_000), 2]
     some = some[np.isfinite(some)]
-    if len(some) == 0:
-        return np.ones(len(z), bool), ""
-    low, high = np.percentile(some, (0.1, 99.9))
-    hidden = z > low + 0.95 * (high - low)
-    return ~hidden, f"{hidden.sum():,} points in the upper 5 % of the height" if hidden.any() else ""
+    return np.percentile(some, (0.1, 99.9)) if len(some) else (0.0, 0.0)

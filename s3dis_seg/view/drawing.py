@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BACKGROUND = np.array((255, 255, 255), np.uint8)
+_FIELD_OF_VIEW = 40.0  # degrees, along the longer side of the picture
 _AT_ONCE = 1 << 20  # points projected in one go: bounds the memory, whatever the size of the scan
 _NOTHING = np.uint64(np.iinfo(np.uint64).max)
 
@@ -36,12 +37,12 @@ class Camera:
         return self.size[0] / 2 + right * scale, self.size[1] / 2 - up * scale, depth
 
 
-def fitting_camera(xyz, shown, size=(1280, 960), azimuth=None, elevation=68.0, zoom=1.0, field_of_view=40.0):
+def fitting_camera(xyz, shown, size=(1280, 960), azimuth=None, elevation=68.0, zoom=1.0, left_free=0):
     """A camera that looks down at the shown points from outside and has all of them in the picture. -> Camera
 
     azimuth, elevation: where the eye is, in degrees from +x towards +y, and above the ground; by default over a corner
-    with the longer side of the scan running from left to right. zoom: 2 shows the middle half.
-    xyz: (P, 3), shown: (P,) bool.
+    with the longer side of the scan running from left to right. zoom: 2 shows the middle half. left_free: pixels at the
+    left edge that no point is to cover. xyz: (P, 3), shown: (P,) bool.
     """
     low, high = _box(xyz, shown)
     origin = (low + high) / 2
@@ -52,7 +53,10 @@ def fitting_camera(xyz, shown, size=(1280, 960), azimuth=None, elevation=68.0, z
     sideways = np.array((-np.sin(azimuth), np.cos(azimuth), 0))
     backwards = np.array((np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)))
     axes = np.stack((sideways, np.cross(backwards, sideways), backwards))
-    slopes = np.tan(np.radians(field_of_view) / 2) * np.array(size) / max(size) * 0.96  # 4 % of margin
+    focal = max(size) / 2 / np.tan(np.radians(_FIELD_OF_VIEW) / 2)
+    # Half the picture, less 4 % of margin, over the focal length; first to the right and up, then to the left and down.
+    slopes = np.array([size, size]) / 2 * 0.96 / focal
+    slopes[1, 0] -= left_free / focal
     # Each side of the picture is a plane through the eye: a point is inside where right + back * slope is at most
     # eye + distance * slope (and mirrored), so the widest point on each side fixes the eye in closed form.
     widest = np.full((2, 2), -np.inf)
@@ -61,12 +65,11 @@ def fitting_camera(xyz, shown, size=(1280, 960), azimuth=None, elevation=68.0, z
         if len(some) == 0:
             continue
         seen = (some - origin) @ axes.T
-        leaning = seen[:, 2:] * slopes
-        widest = np.maximum(widest, [(seen[:, :2] + leaning).max(axis=0), (leaning - seen[:, :2]).max(axis=0)])
-    distance = max((widest.sum(axis=0) / (2 * slopes)).max(), 0.1)
-    eye = np.append((widest[0] - widest[1]) / 2, distance)
-    focal = zoom * max(size) / 2 / np.tan(np.radians(field_of_view) / 2)
-    return Camera(origin, axes, eye, focal, tuple(size))
+        positive, negative = (seen[:, 2:] * side for side in slopes)
+        widest = np.maximum(widest, [(positive + seen[:, :2]).max(axis=0), (negative - seen[:, :2]).max(axis=0)])
+    distance = max((widest.sum(axis=0) / slopes.sum(axis=0)).max(), 0.1)
+    eye = (widest[0] - widest[1] + distance * (slopes[1] - slopes[0])) / 2
+    return Camera(origin, axes, np.append(eye, distance), zoom * focal, tuple(size))
 
 
 def _box(xyz, shown):

@@ -1,116 +1,136 @@
-"""Pictures of a scan, with titles and legend. Letters: P points of a scan, H and W rows and columns of a picture."""
+"""Pictures of a scan: panels with a title above and a legend below. Letters: H and W rows and columns of a picture."""
 
 import numpy as np
 
-from s3dis_seg.classes import UNLABELLED
 from s3dis_seg.files import InputError, replacing
-from s3dis_seg.view.colorings import TITLES, color_points, legend, points_below_ceiling
-from s3dis_seg.view.drawing import fitting_camera, paint, seen_points
+from s3dis_seg.view.colorings import color_points, legend, points_below_ceiling, ramp, title_of
+from s3dis_seg.view.drawing import BACKGROUND, fitting_camera, paint, seen_points
+
+# Pixels, in pictures up to 1,600 wide; in wider ones all of these grow by `_scale`.
+_TITLE, _ROW, _SQUARE, _LETTER, _MARGIN = 40, 30, 16, 10, 20
+_NARROWEST = 280  # a panel holds its title and one column of the legend
 
 
-def render(scan, coloring, size=(1280, 960), ceiling=False, **looking):
-    """A picture of a scan without legend. -> (H, W, 3) uint8, white where there is nothing
+def side_by_side(scan, colorings, size=(800, 600), ceiling=False, **looking):
+    """Panels of the same scan, one for each colouring, with its title and its legend. -> (H, W, 3) uint8
 
-    Cut to what is seen, so `size` (W, H) is the most it can be. ceiling: False looks into the room from above.
+    size: (W, H) that a panel has at most. ceiling: False hides ceiling and beams, so that one can look into the room.
     looking: azimuth, elevation, zoom and point_size, as `fitting_camera` and `seen_points` take them.
+    The points stand at the same pixels in every panel, each pixel in exactly the colour of its point.
     """
-    return paint(look(scan, size, ceiling, **looking), color_points(scan, coloring))
+    colors = [color_points(scan, name) for name in colorings]
+    seen = look(scan, size, ceiling, **looking)
+    width = seen.shape[1]
+    top, scale = title_height(width * len(colorings)), _scale(width * len(colorings))
+    legends = [legend_picture(scan, name, width, scale, seen) for name in colorings]
+    lowest = max(len(picture) for picture in legends)
+    panels = [
+        np.concatenate(
+            [
+                _title_picture(title_of(scan, name), width, top, scale),
+                paint(seen, of_points),
+                below,
+                _blank(lowest - len(below), width),
+            ]
+        )
+        for name, of_points, below in zip(colorings, colors, legends)
+    ]
+    return np.concatenate(panels, axis=1)
 
 
 def look(scan, size, ceiling=False, point_size=None, **camera):
-    """Which point of the scan is seen at each pixel, whatever it is coloured by. -> (H, W) int64, -1 for none."""
+    """Which point of the scan is seen at each pixel. -> (H, W) int64, -1 where there is none
+
+    Cut to what is seen, so `size` (W, H) is the most it can be.
+    """
     xyz = scan.xyz
-    shown = np.isfinite(xyz).all(axis=1)
-    if not ceiling:
-        shown &= points_below_ceiling(scan)[0]
-    if not shown.any():
-        shown = np.isfinite(xyz).all(axis=1)  # nothing but ceiling
-    if not shown.any():
+    finite = np.isfinite(xyz).all(axis=1)
+    if not finite.any():
         raise InputError(f"{scan.path or 'the scan'} has no point with finite coordinates; there is nothing to see")
+    shown = finite if ceiling else finite & points_below_ceiling(scan)[0]
+    if not shown.any():
+        shown = finite  # the scan is nothing but ceiling
     seen = seen_points(xyz, shown, fitting_camera(xyz, shown, size, **camera), point_size)
     return _cut(seen, margin=max(size) // 60)
 
 
 def _cut(seen, margin):
-    """Without the rows and columns that are empty, but for a margin. (H, W) -> (H', W')"""
+    """Remove empty rows and columns but for a margin, but leave room for the text. (H, W) -> (H', W')"""
     rows, columns = (np.flatnonzero((seen >= 0).any(axis=axis)) for axis in (1, 0))
+    lacking = max(_NARROWEST - (columns[-1] + 1 - columns[0] + 2 * margin), 0)
+    sideways = margin + -(-lacking // 2)
     return seen[
         max(rows[0] - margin, 0) : rows[-1] + 1 + margin,
-        max(columns[0] - margin, 0) : columns[-1] + 1 + margin,
+        max(columns[0] - sideways, 0) : columns[-1] + 1 + sideways,
     ]
 
 
-def side_by_side(scan, colorings, size=(800, 600), ceiling=False, **looking):
-    """Panels of the same scan in several colourings, with titles and one legend. -> (H, W, 3) uint8
+def title_height(width):
+    """Pixels above the panels of a picture that is `width` pixels wide."""
+    return round(_TITLE * _scale(width))
 
-    size: (W, H), the most a panel can be. The panels are in the picture pixel by pixel as `render` makes them.
+
+def _scale(width):
+    return min(max(width / 1600, 1.0), 2.0)
+
+
+def legend_picture(scan, coloring, width, scale=1.0, points=None):
+    """What the colours of a colouring mean, as a picture. -> (H, width, 3) uint8; no rows where there is nothing to say
+
+    points: which points count, as `legend` takes them. scale: of letters and squares.
     """
-    seen = look(scan, size, ceiling, **looking)
-    panels = [(_title(scan, name), paint(seen, color_points(scan, name))) for name in colorings]
-    return compose(panels, legend(scan, colorings, seen))
-
-
-def _title(scan, coloring):
-    if coloring != "errors":
-        return TITLES[coloring]
-    judged = scan.labels != UNLABELLED
-    return f"errors: {100 * (scan.labels != scan.predictions)[judged].mean():.1f} % of the points"
-
-
-def compose(panels, entries):
-    """Panels beside each other, titles above, legend below. [(title, (H, W, 3) uint8)], [(name, (3,))] -> (H, W, 3)
-
-    The pixels of the panels stay as they are: panel i starts at row `title_height(whole width)`, column i * its width.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
-
-    height, width = panels[0][1].shape[:2]
-    total_width, top = width * len(panels), title_height(width * len(panels))
-    scale = top / _TITLE
-    places, legend_height = _legend_places(entries, total_width, scale)
-    total_height = top + height + legend_height
-    figure = Figure(figsize=(total_width / 100, total_height / 100), dpi=100)
-    canvas = FigureCanvasAgg(figure)
-
-    def write(x, y, text, size, **style):
-        points = 0.72 * size * scale  # 100 pixels are 72 points
-        figure.text(x / total_width, 1 - y / total_height, text, fontsize=points, va="center", **style)
-
-    for number, (title, _) in enumerate(panels):
-        write((number + 0.5) * width, top / 2, title, 20, ha="center")
-    side = 16 * scale
-    for (name, color), (x, y) in zip(entries, places):
-        y += top + height
-        corner, extent = (x / total_width, 1 - (y + side / 2) / total_height), (side / total_width, side / total_height)
-        figure.patches.append(
-            Rectangle(corner, *extent, facecolor=color / 255, antialiased=False, transform=figure.transFigure)
-        )
-        write(x + 1.5 * side, y, name, 17)
-    canvas.draw()
-    picture = np.array(canvas.buffer_rgba())[:total_height, :total_width, :3]
-    for number, (_, panel) in enumerate(panels):
-        picture[top : top + height, number * width : (number + 1) * width] = panel
+    if coloring == "confidence":
+        return _color_bar(width, scale)
+    entries = legend(scan, coloring, points)
+    if not entries:
+        return _blank(0, width)
+    row, side, margin = _ROW * scale, round(_SQUARE * scale), _MARGIN * scale
+    step = scale * (_LETTER * max(len(name) for name, _ in entries)) + 2.75 * side
+    in_row = max(int((width - margin) // step), 1)
+    places = [(margin + step * (i % in_row), row * (i // in_row + 0.5)) for i in range(len(entries))]
+    height = round(row * -(-len(entries) // in_row) + _LETTER * scale)
+    texts = [(x + 1.5 * side, y, name, "left") for (name, _), (x, y) in zip(entries, places)]
+    picture = _texts_picture(texts, width, height, 17 * scale)
+    for (_, color), (x, y) in zip(entries, places):
+        picture[round(y - side / 2) : round(y + side / 2), round(x) : round(x) + side] = color
     return picture
 
 
-_TITLE = 40  # pixels above panels
-_LEGEND_ROW = 30
+def _color_bar(width, scale):
+    """The ramp of the confidence with its percentages below."""
+    margin, side, row = round(2 * _MARGIN * scale), round(_SQUARE * scale), _ROW * scale
+    across = max(width - 2 * margin, 1)
+    shares = (0, 0.5, 1) if across > 200 * scale else (0, 1)
+    texts = [(margin + share * across, 1.3 * row, f"{share:.0%}".replace("%", " %"), "center") for share in shares]
+    picture = _texts_picture(texts, width, round(2 * row), 17 * scale)
+    top = round(0.5 * row - side / 2)
+    picture[top : top + side, margin : margin + across] = ramp(np.linspace(0, 1, across))[: width - margin]
+    return picture
 
 
-def title_height(width):
-    """Pixels above the panels of a picture `width` pixels wide; titles and legend grow with wide pictures."""
-    return round(_TITLE * min(max(width / 1600, 1.0), 2.0))
+def _title_picture(text, width, height, scale):
+    return _texts_picture([(width / 2, height / 2, text, "center")], width, height, 20 * scale)
 
 
-def _legend_places(entries, width, scale):
-    """Where each entry of the legend starts, in rows as wide as the picture. -> list of (x, y), height in pixels"""
-    step = scale * (44 + 10 * max((len(name) for name, _ in entries), default=0))
-    row = _LEGEND_ROW * scale
-    in_row = max(int((width - 20 * scale) // step), 1)
-    places = [(20 * scale + step * (n % in_row), row * (n // in_row + 0.5)) for n in range(len(entries))]
-    return places, round(row * -(-len(entries) // in_row) + 10 * scale * bool(entries))
+def _texts_picture(texts, width, height, size):
+    """Texts on white. texts: (x, y of the middle of the line in pixels, text, alignment) -> (height, width, 3) uint8"""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
+    canvas = FigureCanvasAgg(figure)
+    for x, y, text, alignment in texts:
+        # 100 pixels are 72 of the points that fonts are measured in.
+        figure.text(x / width, 1 - y / height, text, fontsize=0.72 * size, ha=alignment, va="center_baseline")
+    canvas.draw()
+    drawn = np.array(canvas.buffer_rgba())[:height, :width, :3]
+    picture = _blank(height, width)
+    picture[: drawn.shape[0], : drawn.shape[1]] = drawn  # a figure may round its size down by a pixel
+    return picture
+
+
+def _blank(height, width):
+    return np.tile(BACKGROUND, (height, width, 1))
 
 
 def write_picture(path, picture):

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -5,7 +8,7 @@ from s3dis_seg.classes import COLORS
 from s3dis_seg.cli.main import main
 from s3dis_seg.data.rooms.prepared import write_room
 from s3dis_seg.data.rooms.room import room_of
-from s3dis_seg.data.scans import Scan, write_scan
+from s3dis_seg.data.scans import Scan, read_scan, write_scan
 
 
 @pytest.fixture
@@ -25,6 +28,14 @@ def read(path):
     from matplotlib.image import imread
 
     return (imread(path)[..., :3] * 255).round().astype(np.uint8)
+
+
+def exit_code(words):
+    """What the shell would get; argparse exits by itself where a word cannot be parsed."""
+    try:
+        return main(words)
+    except SystemExit as end:
+        return end.code
 
 
 def has(picture, color):
@@ -69,6 +80,11 @@ def test_the_ceiling_of_a_room_is_cut_away_and_this_is_told(tmp_path, capsys):
         (["--color", "truth", "--save", "p.png"], "--label-field"),
         (["--label-field", "nothing", "--save", "p.png"], "has no property 'nothing'"),
         (["--save", "p.jpg"], "name a .png file"),
+        (["--save", "p.png", "--size", "foo", "10"], "'foo' is not a whole number of pixels from 1 to 20000"),
+        (["--save", "p.png", "--size", "10", "-1"], "'-1' is not a whole number of pixels from 1 to 20000"),
+        (["--save", "p.png", "--azimuth", "north"], "'north' is not a number of degrees"),
+        (["--save", "p.png", "--elevation", "nan"], "'nan' is not a number of degrees"),
+        (["--save", "p.png", "--color", "blue"], "invalid choice: 'blue'"),
         ([], "add --save picture.png"),
     ],
 )
@@ -76,7 +92,34 @@ def test_what_cannot_be_shown_is_refused_in_one_sentence(segmented, monkeypatch,
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("sys.platform", "linux")
-    assert main(["view", str(segmented), *words]) == 2
+    assert exit_code(["view", str(segmented), *words]) == 2
     message = capsys.readouterr().err
     assert said in message
     assert len(message.strip().splitlines()) == 1
+
+
+def test_a_scan_without_colours_is_drawn_grey_and_this_is_told(tmp_path, capsys):
+    write_scan(tmp_path / "plain.ply", Scan(np.random.default_rng(0).random((300, 3))))
+    picture = tmp_path / "picture.png"
+    assert main(["view", str(tmp_path / "plain.ply"), "--save", str(picture), "--size", "300", "200"]) == 0
+    assert "has no colours of its own; its points are drawn grey" in capsys.readouterr().out
+    assert has(read(picture), (128, 128, 128))
+
+
+def test_errors_of_a_scan_whose_points_are_all_unlabelled_make_no_warning(segmented, tmp_path, capsys):
+    words = ["--color", "truth", "errors", "--label-field", "unlabelled", "--size", "300", "200"]
+    scan = read_scan(segmented)
+    scan.columns["unlabelled"] = np.full(400, -1, np.int32)
+    write_scan(tmp_path / "unlabelled.ply", scan)
+    assert main(["view", str(tmp_path / "unlabelled.ply"), "--save", str(tmp_path / "p.png"), *words]) == 0
+    assert "written" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_that_takes_long(capsys):
+    script = (
+        "import sys; from s3dis_seg.cli.main import main\n"
+        "try: main(['view', '--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'h5py', 'matplotlib', 'open3d'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=60)

@@ -12,6 +12,7 @@ from s3dis_seg.data.scans import Scan, read_scan
 from s3dis_seg.data.scans.labels import labels_of
 from s3dis_seg.files import InputError
 from s3dis_seg.view.colorings import (
+    GREY,
     RIGHT,
     WRONG,
     available_colorings,
@@ -19,9 +20,10 @@ from s3dis_seg.view.colorings import (
     legend,
     points_below_ceiling,
     ramp,
+    title_of,
 )
-from s3dis_seg.view.drawing import BACKGROUND, Camera, fitting_camera, seen_points
-from s3dis_seg.view.pictures import render, side_by_side, title_height, write_picture
+from s3dis_seg.view.drawing import BACKGROUND, Camera, fitting_camera, paint, seen_points
+from s3dis_seg.view.pictures import look, side_by_side, title_height, write_picture
 from s3dis_seg.view.window import check_window
 
 CEILING, FLOOR, WALL, BEAM = (CLASSES.index(name) for name in ("ceiling", "floor", "wall", "beam"))
@@ -43,6 +45,11 @@ def room():
     scan.predictions[labels == WALL] = CLASSES.index("door")
     scan.confidence = np.linspace(0, 1, len(xyz), dtype=np.float32)
     return scan
+
+
+def render(scan, coloring, size, ceiling=False):
+    """A panel without its title and legend. -> (H, W, 3) uint8"""
+    return paint(look(scan, size, ceiling), color_points(scan, coloring))
 
 
 def colors_in(picture):
@@ -80,11 +87,27 @@ def test_only_what_the_scan_has_can_be_shown(room):
             color_points(plain, name)
 
 
-def test_the_legend_lists_the_classes_that_occur_once(room):
-    names = [name for name, _ in legend(room, ["prediction", "truth"])]
-    assert names == ["ceiling", "floor", "wall", "door"]
+def test_the_legend_lists_the_classes_that_occur_in_its_panel_once(room):
+    assert [name for name, _ in legend(room, "truth")] == ["ceiling", "floor", "wall"]
+    assert [name for name, _ in legend(room, "prediction")] == ["ceiling", "floor", "door"]
+    assert [name for name, _ in legend(room, "errors")] == ["right", "wrong"]
+    assert legend(room, "scan") == []
     room.labels[0] = 255
-    assert [name for name, _ in legend(room, ["truth", "errors"])][-3:] == ["unlabelled", "right", "wrong"]
+    assert [name for name, _ in legend(room, "truth")][-1] == "unlabelled"
+    assert [name for name, _ in legend(room, "errors")] == ["right", "wrong", "unlabelled"]
+
+
+def test_the_title_of_errors_counts_labelled_points_only():
+    scan = Scan(np.zeros((4, 3)), predictions=np.array([1, 2, 2, 2], np.uint8), labels=np.array([1, 1, 255, 255]))
+    assert title_of(scan, "errors") == "errors: 50.0 % of the points"
+    scan.labels[:] = 255
+    assert title_of(scan, "errors") == "errors: no point has a label"
+
+
+def test_a_scan_without_colours_says_so_in_title_and_legend():
+    plain = Scan(np.zeros((2, 3)))
+    assert title_of(plain, "scan") == "scan (has no colours)"
+    assert legend(plain, "scan") == [("no colour", GREY)]
 
 
 # --- what is shown
@@ -97,6 +120,23 @@ def test_labels_decide_before_predictions_what_is_ceiling(room):
     assert "labelled ceiling" in said
     room.labels = None
     assert points_below_ceiling(room)[0].all()
+
+
+def test_a_predicted_ceiling_is_hidden_overhead_and_shown_as_a_mistake_low_down(room):
+    low_wall = (room.labels == WALL) & (room.xyz[:, 2] < FAR[2] + 1)
+    high_wall = (room.labels == WALL) & (room.xyz[:, 2] > FAR[2] + 2)
+    room.predictions[low_wall | high_wall] = CEILING
+    shown, said = points_below_ceiling(room)
+    assert (shown == ~((room.labels == CEILING) | high_wall)).all()
+    assert said == f"{(~shown).sum():,} points labelled or predicted ceiling or beam"
+    room.labels = None
+    assert (points_below_ceiling(room)[0] == shown).all()
+
+
+def test_no_panel_shows_a_ceiling_that_another_hides(room):
+    room.predictions[(room.labels == WALL) & (room.xyz[:, 2] > FAR[2] + 2)] = CEILING
+    picture = side_by_side(room, ["prediction", "truth"], (300, 200))
+    assert not as_set(COLORS[CEILING]) & colors_in(picture)
 
 
 def test_without_classes_the_upper_part_is_hidden(room):
@@ -164,16 +204,17 @@ def test_neighbouring_points_share_the_gap_between_them():
     assert row.tolist() == [-1] * 7 + [0] * 5 + [1] * 6 + [-1] * 3
 
 
+@pytest.mark.parametrize("left_free", [0, 60])
 @pytest.mark.parametrize("azimuth, elevation", [(None, 68), (130, 10), (0, 90), (-45, -30)])
-def test_the_whole_scan_fits_into_the_picture_and_fills_it(room, azimuth, elevation):
+def test_the_whole_scan_fits_into_the_picture_and_fills_it(room, azimuth, elevation, left_free):
     xyz = room.xyz
     everything = np.ones(len(xyz), bool)
-    camera = fitting_camera(xyz, everything, (400, 300), azimuth, elevation)
+    camera = fitting_camera(xyz, everything, (400, 300), azimuth, elevation, left_free=left_free)
     column, row, depth = camera.project(xyz)
     assert depth.min() > 0
-    assert 0 <= column.min() <= column.max() <= 400
+    assert left_free <= column.min() <= column.max() <= 400
     assert 0 <= row.min() <= row.max() <= 300
-    assert max(np.ptp(column) / 400, np.ptp(row) / 300) > 0.9
+    assert max(np.ptp(column) / (400 - left_free), np.ptp(row) / 300) > 0.9
 
 
 def test_the_picture_is_the_same_far_from_the_origin(room):
@@ -187,16 +228,41 @@ def test_many_points_are_drawn_in_pieces(room, monkeypatch):
     assert (render(room, "truth", (300, 200)) == whole).all()
 
 
-def test_panels_keep_their_pixels_and_stand_above_the_legend(room):
-    picture = side_by_side(room, ["scan", "prediction", "truth"], (300, 200))
+def test_every_panel_keeps_its_pixels_and_stands_above_its_own_legend(room):
+    picture = side_by_side(room, ["scan", "prediction", "truth", "errors"], (300, 200))
     panel = render(room, "prediction", (300, 200))
     height, width = panel.shape[:2]
-    top = title_height(3 * width)
+    top = title_height(4 * width)
     assert (picture[top : top + height, width : 2 * width] == panel).all()
-    assert picture.shape[1] == 3 * width
-    below = picture[top + height :]
-    assert as_set(COLORS[FLOOR], COLORS[WALL], COLORS[CLASSES.index("door")]) <= colors_in(below)
-    assert not as_set(COLORS[CEILING]) & colors_in(below)
+    assert picture.shape[1] == 4 * width
+    below = [colors_in(part) for part in np.split(picture[top + height :], 4, axis=1)]
+    assert below[0] == as_set(BACKGROUND)
+    grey = as_set(*(color for color in COLORS if len(set(color)) == 1))  # the edges of letters are grey, too
+    keys = as_set(*COLORS, RIGHT, WRONG) - grey
+    assert below[1] & keys == as_set(COLORS[FLOOR], COLORS[CLASSES.index("door")])
+    assert below[2] & keys == as_set(COLORS[FLOOR], COLORS[WALL])
+    assert below[3] & keys == as_set(RIGHT, WRONG)
+
+
+def test_confidence_has_a_colour_bar_from_dark_to_light(room):
+    picture = side_by_side(room, ["confidence"], (300, 200))
+    top = title_height(picture.shape[1]) + len(render(room, "confidence", (300, 200)))
+    below = picture[top:]
+    row = below[(below == ramp(np.ones(1))[0]).all(axis=-1).any(axis=1)][0]
+    bar = row[(row != 255).any(axis=1)]
+    assert len(bar) > 150
+    assert (bar == ramp(np.linspace(0, 1, len(bar)))).all()
+
+
+def test_a_narrow_scan_has_a_panel_as_wide_as_its_text(room):
+    room.xyz = room.xyz * (0.05, 0.05, 1)
+    assert side_by_side(room, ["truth"], (800, 600)).shape[1] >= 280
+
+
+def test_all_points_unlabelled_make_a_picture_without_a_warning(room):
+    room.labels[:] = 255
+    picture = side_by_side(room, ["truth", "errors"], (300, 200), ceiling=True)
+    assert as_set(UNLABELLED_COLOR) <= colors_in(picture)
 
 
 def test_a_saved_picture_has_the_same_pixels(room, tmp_path):
@@ -253,19 +319,36 @@ import numpy as np
 from s3dis_seg.data.scans import Scan
 from s3dis_seg.view import Window
 
-grid = np.stack(np.meshgrid(np.arange(40), np.arange(40), [0, 20]), -1).reshape(-1, 3) / 10.0 + 1e6
+grid = np.stack(np.meshgrid(np.arange(40), np.arange(90), [0, 20]), -1).reshape(-1, 3) / 10.0 + 1e6
 labels = np.where(grid[:, 2] > 1e6 + 1, 0, 1).astype(np.uint8)
 scan = Scan(grid, predictions=np.where(labels == 1, 8, labels).astype(np.uint8), labels=labels)
 said = []
 window = Window(scan, "prediction", lambda sentence, entries=(): said.append(sentence))
 
+def picture():
+    for _ in range(3):
+        window.poll()
+    return (np.asarray(window.visualizer.capture_screen_float_buffer(True)) * 255).round().astype(int)
+
 def colors():
-    window.visualizer.poll_events()
-    window.visualizer.update_renderer()
-    picture = (np.asarray(window.visualizer.capture_screen_float_buffer(True)) * 255).round().astype(int)
-    return {tuple(color) for color in np.unique(picture.reshape(-1, 3), axis=0).tolist()}
+    return {tuple(color) for color in np.unique(picture().reshape(-1, 3), axis=0).tolist()}
 
 white, red, blue, green = (255, 255, 255), (255, 0, 0), (0, 0, 255), (0, 255, 0)
+
+def corner():  # the colours where the legend is: its squares and its letters
+    return {tuple(color) for color in np.unique(picture()[:120, :180].reshape(-1, 3), axis=0).tolist()}
+
+assert {white, red} <= corner() and min(corner()) < (60, 60, 60), corner()
+assert not {green, blue} & corner(), "the hidden ceiling is not in the legend"
+control = window.visualizer.get_view_control()
+control.rotate(300, 50)
+control.scale(20)
+assert {white, red} <= corner() and min(corner()) < (60, 60, 60), "the legend stays where it is"
+window.actions["R"]()
+window.actions["L"]()
+assert corner() == {white}, corner()
+for side in (picture()[0], picture()[-1], picture()[:, 0], picture()[:, -1]):
+    assert (side == 255).all(), "the scan is cut off"
 assert colors() == {white, red}, colors()
 window.actions["G"]()
 assert colors() == {white, blue}, colors()
@@ -282,7 +365,7 @@ window.run()
 
 
 @pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="no xvfb-run to open a window on")
-def test_keys_switch_the_colouring_of_the_window_and_close_it():
+def test_a_window_shows_the_whole_scan_beside_its_legend_and_obeys_its_keys():
     pytest.importorskip("open3d")
     command = ["xvfb-run", "-a", "-s", "-screen 0 1600x1200x24", sys.executable, "-c", textwrap.dedent(WINDOW)]
     environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
