@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # what type checkers and editors see; at run time `__getattr__` below imports the same names
     from s3dis_seg.classes import CLASSES as CLASSES
     from s3dis_seg.classes import COLORS as COLORS
-    from s3dis_seg.data.blocks.columns import BlockSettings as BlockSettings
+    from s3dis_seg.data.blocks.settings import BlockSettings as BlockSettings
     from s3dis_seg.data.scans import read_scan as read_scan
     from s3dis_seg.data.scans import write_scan as write_scan
     from s3dis_seg.files import InputError as InputError
