@@ -109,8 +109,8 @@ def _segment(segmenter, path, out, arguments):
     print(f"\n{path}: {len(scan):,} points, {size} m, {'colours' if scan.rgb is not None else 'no colours'}")
     plan = segmenter.plan(scan.xyz, scan.rgb)
     _tell(scan.warnings + plan.warnings)
-    print(f"{plan.windows:,} windows on {segmenter.device}{_expected(segmenter, plan)}", flush=True)
-    with tqdm(total=plan.windows, unit=" windows", dynamic_ncols=True) as bar:
+    print(f"{plan.num_blocks:,} windows on {segmenter.device}{_expected(segmenter, plan)}", flush=True)
+    with tqdm(total=plan.num_blocks, unit=" windows", dynamic_ncols=True) as bar:
         result = segmenter.run(plan, progress=lambda done, windows: bar.update(done - bar.n))
     del plan
 
@@ -183,10 +183,10 @@ def _introduce(segmenter, checkpoint):
 
 
 def _expected(segmenter, plan):
-    if plan.windows <= _FEW:
+    if plan.num_blocks <= _FEW:
         return ""
-    each = segmenter.seconds_per_window(plan)
-    return f", about {_duration(each * plan.windows)} ({each:.3g} s each)"
+    each = segmenter.seconds_per_block(plan)
+    return f", about {_duration(each * plan.num_blocks)} ({each:.3g} s each)"
 
 
 def _extent(xyz):

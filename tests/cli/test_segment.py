@@ -47,7 +47,7 @@ def test_a_scan_becomes_a_labelled_scan(checkpoint, scan, tmp_path, capsys):
 
     told = capsys.readouterr().out
     assert "1,500 points, 2.2 x 1.4 x 2.5 m, colours" in told
-    assert f"{expected.windows} windows on cpu, about " in told
+    assert f"{expected.num_blocks} windows on cpu, about " in told
     assert "class                points   share  confidence" in told and "time: reading" in told
     assert "licence of the weights: S3DIS terms" in told
     assert told.endswith(f"wrote {out}\nnext: s3dis-seg view {out}\n")
