@@ -375,3 +375,29 @@ def test_memory_stays_under_100_bytes_a_point(monkeypatch):
         tracemalloc.stop()
     assert (peak + xyz.nbytes + rgb.nbytes) / len(xyz) < 100
     assert (result.predictions < 13).all()
+
+
+@pytest.mark.parametrize("place", [-1e6, 1e30, 1e300])
+def test_a_far_point_gets_255_and_changes_no_other(place):
+    xyz, rgb = scan_of()
+    xyz[5, 0] = place
+    result, others = (segmenter_of(ByPlace())(*arrays) for arrays in
+                      ((xyz, rgb), (np.delete(xyz, 5, axis=0), np.delete(rgb, 5, axis=0))))  # fmt: skip
+    assert result.predictions[5] == 255 and result.confidence[5] == 0
+    np.testing.assert_array_equal(np.delete(result.confidence, 5), others.confidence)
+    assert "1 of 6,000 points lie far from all others" in result.warnings[0]
+
+
+def test_the_time_is_estimated_from_several_blocks(monkeypatch):
+    segmenter = segmenter_of(ByRed())
+    plan, seen = segmenter.plan(*scan_of()), []
+    blocks_of_column = segmenter._blocks
+    monkeypatch.setattr(segmenter, "_blocks", lambda *words: seen.append(words[1].number) or blocks_of_column(*words))
+    segmenter.seconds_per_block(plan)
+    assert len(set(seen)) == 5 and {plan.columns[0].number, plan.columns[-1].number} <= set(seen)
+
+
+def test_a_plan_counts_the_blocks_of_another_stride():
+    segmenter, fast = segmenter_of(ByRed()), segmenter_of(ByRed(), stride=1.0)
+    xyz, rgb = scan_of()
+    assert segmenter.num_blocks_at(segmenter.plan(xyz, rgb), 1.0) == fast.plan(xyz, rgb).num_blocks
