@@ -2,8 +2,12 @@
 
 import argparse
 import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 
+from s3dis_seg import __version__
+from s3dis_seg.cli.streams import Surviving
 from s3dis_seg.files import InputError
 
 COMMANDS = {
@@ -33,6 +37,7 @@ def _parser(chosen):
         epilog="Example: s3dis-seg segment scan.ply --out segmented.ply",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"s3dis-seg {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         if name != chosen:
@@ -49,20 +54,45 @@ def _parser(chosen):
             allow_abbrev=False,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, refuse=command.error)
     return parser
 
 
 def parse(argv):
-    """The words of a command line -> its arguments; `arguments.run(arguments)` runs the command."""
+    """The words of a command line -> its arguments; `arguments.run(arguments)` runs the command.
+
+    arguments.started: when this began, by time.perf_counter, for commands that say how long they took.
+    """
+    started = time.perf_counter()
     chosen = next((word for word in argv if word in COMMANDS), None)
-    return _parser(chosen).parse_args(argv)
+    arguments, unknown = _parser(chosen).parse_known_args(argv)
+    if unknown:
+        # argparse would name the help of s3dis-seg, which does not list the options of the command.
+        arguments.refuse(f"unknown: {' '.join(unknown)}")
+    del arguments.refuse
+    arguments.started = started
+    return arguments
 
 
 def main(argv=None):
-    """Run a command line such as ["train", "--help"]. -> exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    """Run a command line such as ["train", "--help"].
+
+    -> exit code: 0; 1 where all was done but standard output did not take what was said; 2 for bad input; 130 after
+    Ctrl-C.
+    """
+    output, errors = Surviving(sys.stdout), Surviving(sys.stderr)
+    with redirect_stdout(output), redirect_stderr(errors):
+        code = _run(sys.argv[1:] if argv is None else list(argv))
+        output.flush()
+        if output.lost:
+            print(f"error: standard output ended early ({output.lost}); the work went on without it", file=sys.stderr)
+        errors.flush()
+    return 1 if output.lost and code == 0 else code
+
+
+def _run(argv):
     try:
-        arguments = parse(sys.argv[1:] if argv is None else list(argv))
+        arguments = parse(argv)
         arguments.run(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -70,10 +100,6 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader of our output (head, less) has gone: not an error.
-        sys.stderr.close()
-        return 0
     return 0
 
 

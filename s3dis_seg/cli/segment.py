@@ -17,20 +17,21 @@ import shlex
 import shutil
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from s3dis_seg.classes import UNLABELLED
-from s3dis_seg.cli.options import number
+from s3dis_seg.cli.options import add_network_arguments, network_of, number
+from s3dis_seg.cli.progress import bar
 from s3dis_seg.data.scans import READABLE, UNITS, WRITABLE, read_scan, write_scan
 from s3dis_seg.files import InputError
-from s3dis_seg.models.config import MODELS
-from s3dis_seg.segmentation import DEFAULT_CHECKPOINT, Segmenter
+from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 
-OVERRIDES = ("blocks", "channels", "k")
-_FEW = 5  # so many windows are done sooner than timed
+_FEW = 5  # so few blocks are done before an estimate would be
+_UNSURE = 0.5  # a confidence below this is told
+_SHORTEST = 0.05  # seconds: shorter steps are not listed
 
 
 def add_arguments(parser):
@@ -50,32 +51,33 @@ def add_arguments(parser):
     how = parser.add_argument_group("speed and quality")
     how.add_argument(
         "--stride",
-        type=float,
+        type=number(float, 0, above=True),
         default=0.5,
-        help="distance of windows as a part of their width; 1.0 is the fast way (default: %(default)s)",
+        help="step between neighbouring columns, as a fraction of their width, at most 1; 1.0 makes fewer blocks, "
+        "without overlap (default: %(default)s)",
     )
-    how.add_argument("--passes", type=number(int, 1), default=1, help="how often each point is looked at (default: 1)")
+    how.add_argument(
+        "--passes",
+        type=number(int, 1),
+        default=1,
+        help="how often each point is looked at, each time turned by a further 90 degrees (default: 1)",
+    )
     how.add_argument("--device", default="auto", help="cpu, cuda or auto (default: auto)")
     how.add_argument("--batch-size", metavar="N", type=number(int, 1), help="blocks at a time (default: by the device)")
     how.add_argument("--amp", action=yes_or_no, default=False, help="some products in bfloat16: faster on a GPU")
     how.add_argument("--seed", type=number(int, 0), default=0, help="of the draws of points (default: %(default)s)")
-    model = parser.add_argument_group("checkpoints in the official layout, which do not tell their network")
-    model.add_argument("--model", choices=MODELS, help="a named network, which the rest changes")
-    model.add_argument("--blocks", metavar="N", type=number(int, 1), help="depth, the head included")
-    model.add_argument("--channels", metavar="C", type=number(int, 1), help="of every graph convolution")
-    model.add_argument("--k", metavar="K", type=number(int, 1), help="neighbours of a point, itself included")
+    add_network_arguments(parser)
 
 
 def run(arguments):
     jobs = _jobs(arguments.scans, arguments.out)
-    overrides = {name: getattr(arguments, name) for name in OVERRIDES if getattr(arguments, name) is not None}
-    if overrides and not arguments.model:
-        flags = ", ".join(f"--{name}" for name in overrides)
-        raise InputError(f"{flags}: only together with --model, for checkpoints in the official layout")
+    model, overrides = network_of(arguments)
+    from s3dis_seg.segmentation import Segmenter  # imports torch, which --help should not wait for
+
     segmenter = Segmenter.from_checkpoint(
         arguments.checkpoint,
         arguments.device,
-        arguments.model,
+        model,
         arguments.stride,
         arguments.passes,
         arguments.batch_size,
@@ -83,35 +85,43 @@ def run(arguments):
         arguments.amp,
         **overrides,
     )
-    _introduce(segmenter, arguments.checkpoint)
-    failed = []
-    for path, out in jobs:
+    card = segmenter.card
+    print(f"{card.model or 'network'} of {arguments.checkpoint} ({card.sha256[:8]}), {len(card.class_names)} classes")
+    failed, started = [], arguments.started
+    for place, (path, out) in enumerate(jobs, start=1):
+        counter = f"[{place}/{len(jobs)}] " if len(jobs) > 1 else ""
         try:
-            _segment(segmenter, path, out, arguments)
+            _segment(segmenter, path, out, arguments, counter, {"starting": time.perf_counter() - started})
         except InputError as error:
             if len(jobs) == 1:
                 raise
             print(f"error: {error}")
             failed.append(path)
+        started = time.perf_counter()  # the start belongs to the first scan alone
     if failed:
         raise InputError(f"{len(failed)} of {len(jobs)} scans were not segmented, as said above: {_listed(failed)}")
+    licence = card.provenance.get("licence") or card.provenance.get("license")
+    if licence:
+        print(f"licence of the weights: {licence}")
     outs = [out for _, out in jobs]
     print(f"next: s3dis-seg view {shlex.quote(str(outs[0]))}")
 
 
-def _segment(segmenter, path, out, arguments):
-    """One scan from file to file, with all that is said about it."""
+def _segment(segmenter, path, out, arguments, counter, seconds):
+    """One scan from file to file, with all that is said about it. seconds: step -> what was spent before."""
     start = time.perf_counter()
     scan = read_scan(path, arguments.units)
     _require_room(path, out, len(scan))
-    seconds = {"reading": time.perf_counter() - start}
-    size = " x ".join(f"{extent:.1f}" for extent in _extent(scan.xyz))
-    print(f"\n{path}: {len(scan):,} points, {size} m, {'colours' if scan.rgb is not None else 'no colours'}")
+    seconds["reading"] = time.perf_counter() - start
     plan = segmenter.plan(scan.xyz, scan.rgb)
+    size = " x ".join(f"{extent:.1f}" for extent in plan.size)
+    print(f"\n{counter}{path}: {len(scan):,} points, {size} m, {'colours' if scan.rgb is not None else 'no colours'}")
     _tell(scan.warnings + plan.warnings)
-    print(f"{plan.windows:,} windows on {segmenter.device}{_expected(segmenter, plan)}", flush=True)
-    with tqdm(total=plan.windows, unit=" windows", dynamic_ncols=True) as bar:
-        result = segmenter.run(plan, progress=lambda done, windows: bar.update(done - bar.n))
+    start = time.perf_counter()
+    print(f"{_amount(segmenter, plan)} on {segmenter.device}{_expected(segmenter, plan)}", flush=True)
+    seconds["estimating"] = time.perf_counter() - start
+    with bar(plan.num_blocks, "blocks") as shown:
+        result = segmenter.run(plan, progress=lambda done, total: shown.update(done - shown.n))
     del plan
 
     start = time.perf_counter()
@@ -120,7 +130,8 @@ def _segment(segmenter, path, out, arguments):
     seconds |= result.seconds | {"writing": time.perf_counter() - start}
     _tell([f"the property {old} that was there is now {new}" for old, new in renamed.items()])
     _print_classes(result, segmenter.card.class_names)
-    print("time: " + ", ".join(f"{step} {_duration(spent)}" for step, spent in seconds.items()))
+    steps = [f"{step} {_duration(spent)}" for step, spent in seconds.items() if spent >= _SHORTEST]
+    print("time: " + ", ".join([*steps, f"in all {_duration(sum(seconds.values()))}"]))
     print(f"wrote {out}")
 
 
@@ -135,7 +146,7 @@ def _jobs(inputs, out):
     elif out.suffix.lower() in READABLE and not out.is_dir():
         raise InputError(f"--out {out} names one file, but there are {len(scans)} scans; name a folder")
     else:
-        jobs = [(scan, out / f"{scan.stem}.ply") for scan in scans]
+        jobs = list(zip(scans, _targets(scans, out)))
     for scan, target in jobs:
         if not scan.exists():
             raise InputError(f"there is no scan {scan}; check the path")
@@ -149,6 +160,15 @@ def _jobs(inputs, out):
         names = [str(scan) for scan, target in jobs if target == twice]
         raise InputError(f"{' and '.join(names)} would both become {twice}; segment them one by one")
     return jobs
+
+
+def _targets(scans, folder):
+    """Where scans go in a folder: hall.las becomes hall.ply, but hall-las.ply beside a hall.csv. -> list of paths"""
+    # Without regard to case, since some file systems have none.
+    stems = Counter(scan.stem.lower() for scan in scans)
+    alone = [stems[scan.stem.lower()] == 1 for scan in scans]
+    names = [scan.stem if one else f"{scan.stem}-{scan.suffix[1:]}" for scan, one in zip(scans, alone)]
+    return [folder / f"{name}.ply" for name in names]
 
 
 def _scans_of(folder):
@@ -174,30 +194,17 @@ def _require_room(path, out, num_points):
         )
 
 
-def _introduce(segmenter, checkpoint):
-    card = segmenter.card
-    print(f"{card.model or 'network'} of {checkpoint} ({card.sha256[:8]}), {len(card.class_names)} classes")
-    licence = card.provenance.get("licence") or card.provenance.get("license")
-    if licence:
-        print(f"licence of the weights: {licence}")
+def _amount(segmenter, plan):
+    """How many blocks there are, and how many there would be the fast way (or with overlap). -> text"""
+    other = 1.0 if segmenter.stride < 1 else 0.5
+    return f"{plan.num_blocks:,} blocks ({segmenter.num_blocks_at(plan, other):,} with --stride {other})"
 
 
 def _expected(segmenter, plan):
-    if plan.windows <= _FEW:
+    if plan.num_blocks <= _FEW:
         return ""
-    each = segmenter.seconds_per_window(plan)
-    return f", about {_duration(each * plan.windows)} ({each:.3g} s each)"
-
-
-def _extent(xyz):
-    """Extents along x, y, z of the finite points, without a copy of the scan. -> (3,)"""
-    low, high = np.full(3, np.inf), np.full(3, -np.inf)
-    for start in range(0, len(xyz), 500_000):
-        part = xyz[start : start + 500_000]
-        part = part[np.isfinite(part).all(axis=1)]
-        low = np.minimum(low, part.min(axis=0, initial=np.inf))
-        high = np.maximum(high, part.max(axis=0, initial=-np.inf))
-    return np.maximum(high - low, 0)
+    each = segmenter.seconds_per_block(plan)
+    return f", about {_duration(each * plan.num_blocks)} ({each:.3g} s each)"
 
 
 # --- afterwards -------------------------------------------------------------------------------------------------------
@@ -221,6 +228,10 @@ def _print_classes(result, class_names):
             )
     if counts[UNLABELLED]:
         print(f"{'none':<12}{counts[UNLABELLED]:>15,}{counts[UNLABELLED] / total:>8.1%}{0:>12.2f}")
+    labelled = total - counts[UNLABELLED]
+    if labelled:
+        unsure = int((result.confidence < _UNSURE).sum()) - counts[UNLABELLED]
+        print(f"confidence below {_UNSURE}: {unsure / labelled:.1%} of the labelled points")
     missing = [name for name, count in zip(class_names, counts) if not count]
     if missing:
         print(f"not found: {', '.join(missing)}")

@@ -2,11 +2,14 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from s3dis_seg import __version__
 from s3dis_seg.cli.main import COMMANDS, main, parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +49,7 @@ def test_an_unknown_option_ends_with_code_2_and_one_sentence(capsys):
         main(["segment", "scan.ply", "--out", "out.ply", "--no-such-option"])
     assert stop.value.code == 2
     message = capsys.readouterr().err
-    assert "--no-such-option" in message
+    assert "--no-such-option" in message and "s3dis-seg segment --help" in message
     assert len(message.strip().splitlines()) == 1
 
 
@@ -70,3 +73,24 @@ def test_help_is_shown(name, capsys):
         main([name, "--help"])
     assert stop.value.code == 0
     assert "examples:" in capsys.readouterr().out
+
+
+# `train --help` takes its defaults from the training package, which needs torch.
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "train"])
+def test_help_does_not_wait_for_torch(name):
+    script = f"""
+import sys
+from s3dis_seg.cli.main import main
+try:
+    main([{name!r}, "--help"])
+except SystemExit:
+    pass
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=60)
+
+
+def test_the_version_is_shown(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out == f"s3dis-seg {__version__}\n"

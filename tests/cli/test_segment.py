@@ -1,12 +1,17 @@
 """`s3dis-seg segment`: scans in, labelled scans out, and refusals in the words of the flags."""
 
+import os
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from plyfile import PlyData
 
 import s3dis_seg as s3
-from s3dis_seg.cli.main import main
+from s3dis_seg.cli.main import main, parse
 from s3dis_seg.data.scans import Scan, read_scan, write_scan
 from s3dis_seg.models.card import Card
 from s3dis_seg.models.checkpoint import save_checkpoint
@@ -47,10 +52,10 @@ def test_a_scan_becomes_a_labelled_scan(checkpoint, scan, tmp_path, capsys):
 
     told = capsys.readouterr().out
     assert "1,500 points, 2.2 x 1.4 x 2.5 m, colours" in told
-    assert f"{expected.windows} windows on cpu, about " in told
-    assert "class                points   share  confidence" in told and "time: reading" in told
-    assert "licence of the weights: S3DIS terms" in told
-    assert told.endswith(f"wrote {out}\nnext: s3dis-seg view {out}\n")
+    assert re.search(rf"\n{expected.num_blocks} blocks \(\d+ with --stride 1.0\) on cpu, about ", told)
+    assert "class                points   share  confidence" in told and "\ntime: " in told and ", in all " in told
+    assert told.count("licence") == 1 and "confidence below 0.5: " in told
+    assert told.endswith(f"wrote {out}\nlicence of the weights: S3DIS terms\nnext: s3dis-seg view {out}\n")
 
 
 def test_several_scans_and_folders_go_to_a_folder(checkpoint, scan, tmp_path):
@@ -127,7 +132,7 @@ def test_outputs_that_cannot_be_meant_are_refused(scan, tmp_path, capsys):
     for words, message in (
         ([scan, "--out", scan], "is the scan itself"),
         ([scan, other, "--out", tmp_path / "out.ply"], "names one file, but there are 2 scans"),
-        ([scan, other, "--out", tmp_path / "out"], "would both become"),
+        ([scan, scan, "--out", tmp_path / "out"], "would both become"),
         ([scan, "--out", tmp_path / "out.obj"], "cannot write '.obj'"),
         ([tmp_path / "empty", "--out", tmp_path / "out"], "holds no scans"),
     ):
@@ -139,9 +144,66 @@ def test_an_output_that_cannot_be_written_is_told_before_the_network_runs(checkp
     (tmp_path / "file").write_text("")
     assert segment(scan, "--checkpoint", checkpoint, "--out", tmp_path / "file" / "out.ply") == 2
     told = capsys.readouterr()
-    assert "cannot write to" in told.err and "windows" not in told.out
+    assert "cannot write to" in told.err and "blocks" not in told.out
     usage = type("Usage", (), {"free": 100})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda folder: usage)
         assert segment(scan, "--checkpoint", checkpoint, "--out", tmp_path / "out.ply") == 2
     assert "0 MB left; free space" in capsys.readouterr().err
+
+
+def test_scans_of_one_stem_get_names_of_their_own_and_a_counter(checkpoint, scan, tmp_path, capsys):
+    folder, out = tmp_path / "scans", tmp_path / "out"
+    folder.mkdir()
+    source = read_scan(scan)
+    for name in ("hall.ply", "HALL.csv", "alone.npy"):
+        if name.endswith("npy"):
+            np.save(folder / name, source.xyz)
+        else:
+            write_scan(folder / name, Scan(source.xyz[:400], source.rgb[:400]))
+    assert segment(folder, "--checkpoint", checkpoint, "--out", out, "--stride", 1) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["HALL-csv.ply", "alone.ply", "hall-ply.ply"]
+    told = capsys.readouterr().out
+    assert all(f"[{place}/3] " in told for place in (1, 2, 3)) and told.count("licence") == 1
+
+
+def test_short_steps_are_left_out_of_the_times_and_the_start_is_counted(checkpoint, scan, tmp_path, capsys):
+    command = parse(["segment", str(scan), "--checkpoint", str(checkpoint), "--out", str(tmp_path / "out.ply")])
+    command.started -= 6
+    command.run(command)
+    (line,) = re.findall(r"^time: .*$", capsys.readouterr().out, re.MULTILINE)
+    assert line.startswith("time: starting 6.") and " 0.0 s" not in line
+
+
+def test_blocks_are_counted_for_both_strides(checkpoint, scan, tmp_path, capsys):
+    for stride in (0.5, 1.0):
+        assert segment(scan, "--checkpoint", checkpoint, "--out", tmp_path / "out.ply", "--stride", stride) == 0
+    told = re.findall(r"^(\d+) blocks \((\d+) with --stride (\S+)\)", capsys.readouterr().out, re.MULTILINE)
+    (overlapping, fast, one), (fast_too, overlapping_too, half) = told
+    assert (fast, overlapping) == (fast_too, overlapping_too) and (one, half) == ("1.0", "0.5")
+
+
+@pytest.mark.parametrize("ending", ["closed pipe", "full disk"])
+def test_the_scan_is_written_though_standard_output_ends(checkpoint, scan, tmp_path, ending):
+    out = tmp_path / "out.ply"
+    if ending == "full disk":
+        if not os.path.exists("/dev/full"):
+            pytest.skip("this system has no /dev/full")
+        stdout = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, stdout = os.pipe()
+        os.close(reader)
+    words = [sys.executable, "-m", "s3dis_seg.cli.main", "segment", scan, "--checkpoint", checkpoint, "--out", out]
+    done = subprocess.run(words, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(stdout)
+    assert done.returncode == 1 and len(read_scan(out).predictions) == 1500
+    assert "standard output ended early" in done.stderr and "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_names_that_standard_output_cannot_encode_are_escaped(checkpoint, scan, tmp_path):
+    odd = scan.rename(tmp_path / "b\u00fcro.ply")
+    words = [sys.executable, "-m", "s3dis_seg.cli.main", "segment", odd, "--checkpoint", checkpoint]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*words, "--out", tmp_path / "o.ply"], env=environment, capture_output=True, timeout=120)
+    assert done.returncode == 0 and b"b\\xfcro.ply" in done.stdout

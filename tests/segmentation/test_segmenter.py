@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import s3dis_seg as s3
-from s3dis_seg import segmentation
 from s3dis_seg.data.blocks import columns as blocks
 from s3dis_seg.data.blocks.columns import Cloud, column_corners, column_points, draws
 from s3dis_seg.data.blocks.features import block_features, frame_of, moved_frame
@@ -16,7 +15,21 @@ from s3dis_seg.data.rooms import cells
 from s3dis_seg.files import InputError
 from s3dis_seg.models.card import Card
 from s3dis_seg.models.checkpoint import save_checkpoint
-from s3dis_seg.segmentation import Segmenter
+from s3dis_seg.segmentation import (
+    Segmenter,
+)
+from s3dis_seg.segmentation import (
+    network as network_stage,
+)
+from s3dis_seg.segmentation import (
+    plan as plan_stage,
+)
+from s3dis_seg.segmentation import (
+    segmenter as stages,
+)
+from s3dis_seg.segmentation import (
+    votes as votes_stage,
+)
 
 
 class ByRed(torch.nn.Module):
@@ -95,7 +108,7 @@ def test_thinned_points_lend_their_label_to_the_points_beside_them():
 def test_each_point_votes_once_a_pass_in_every_column_it_lies_in(monkeypatch):
     xyz, rgb = scan_of(size=(3.0, 2.0, 2.5))
     votes = []
-    monkeypatch.setattr(segmentation._Band, "add", lambda band, ids, probabilities: votes.append(ids))
+    monkeypatch.setattr(votes_stage.Band, "add", lambda band, ids, probabilities: votes.append(ids))
     segmenter = segmenter_of(ByRed(), stride=1.0, passes=2)
     plan = segmenter.plan(xyz, rgb)
     segmenter.run(plan)
@@ -132,15 +145,15 @@ def test_bands_give_what_sums_over_the_whole_scan_give(size):
     np.testing.assert_allclose(result.confidence, mean.max(axis=1), atol=1e-6)
 
 
-def test_a_band_never_holds_more_than_a_window_needs(monkeypatch):
+def test_a_band_never_holds_more_than_a_column_needs(monkeypatch):
     most = []
-    move_to = segmentation._Band.move_to
+    move_to = votes_stage.Band.move_to
 
     def watched(band, low, high):
         move_to(band, low, high)
         most.append(len(band.ids))
 
-    monkeypatch.setattr(segmentation._Band, "move_to", watched)
+    monkeypatch.setattr(votes_stage.Band, "move_to", watched)
     segmenter_of(ByRed())(*scan_of(size=(20.0, 1.0, 2.0)))
     assert max(most) < 6000 * 1.5 / 20
 
@@ -204,7 +217,7 @@ def test_points_without_a_place_get_255_and_are_told():
 
 def test_nothing_but_points_without_a_place():
     result = segmenter_of(ByRed())(np.full((5, 3), np.nan), np.zeros((5, 3), np.uint8), probabilities=True)
-    assert (result.predictions == 255).all() and result.windows == 0 and result.probabilities.shape == (5, 13)
+    assert (result.predictions == 255).all() and result.num_blocks == 0 and result.probabilities.shape == (5, 13)
     assert "all 5 points" in result.warnings[0]
 
 
@@ -260,19 +273,19 @@ def test_a_sparse_scan_and_wrong_units_are_told():
 # --- the plan and what is told ----------------------------------------------------------------------------------------
 
 
-def test_the_plan_says_how_many_windows_there_will_be():
+def test_the_plan_says_how_many_blocks_there_will_be():
     xyz, rgb = scan_of()
     recorder, done = Recorder(), []
     segmenter = segmenter_of(recorder, passes=2, batch_size=4)
     plan = segmenter.plan(xyz, rgb)
     assert recorder.shown == []
     result = segmenter.run(plan, progress=lambda *numbers: done.append(numbers))
-    assert plan.windows == result.windows == sum(len(features) for features in recorder.shown)
-    assert done[-1] == (plan.windows, plan.windows) and all(total == plan.windows for _, total in done)
+    assert plan.num_blocks == result.num_blocks == sum(len(features) for features in recorder.shown)
+    assert done[-1] == (plan.num_blocks, plan.num_blocks) and all(total == plan.num_blocks for _, total in done)
     assert list(result.seconds) == ["thinning", "planning", "preparing blocks", "network", "voting", "carrying back"]
-    assert segmenter.seconds_per_window(plan) > 0
+    assert segmenter.seconds_per_block(plan) > 0
     fast = segmenter_of(recorder, stride=1.0).plan(xyz, rgb)
-    assert fast.windows < plan.windows / 2
+    assert fast.num_blocks < plan.num_blocks / 2
 
 
 def test_what_is_given_is_not_changed():
@@ -335,21 +348,21 @@ def test_a_device_that_is_full_gets_smaller_batches():
 
     segmenter = segmenter_of(Small())
     features = torch.arange(7.0)[:, None, None].expand(7, 4, 9) / 255
-    assert segmenter._in_parts(features).argmax(dim=-1)[:, 0].tolist() == list(range(7))
+    assert network_stage.in_parts(segmenter.model, features).argmax(dim=-1)[:, 0].tolist() == list(range(7))
     segmenter.model.most = 0
     with pytest.raises(InputError, match="too little memory"):
-        segmenter._in_parts(features)
+        network_stage.in_parts(segmenter.model, features)
 
 
 def test_an_error_while_blocks_are_prepared_reaches_the_caller(monkeypatch):
-    monkeypatch.setattr(segmentation, "blocks_of", lambda *_: 1 / 0)
+    monkeypatch.setattr(stages, "blocks_of", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         segmenter_of(ByRed())(*scan_of())
 
 
 def test_memory_stays_under_100_bytes_a_point(monkeypatch):
     # Chunks as small beside this scan as the real ones are beside one of 30 million points.
-    for module, name in ((segmentation, "_AT_ONCE"), (cells, "_AT_ONCE"), (blocks, "_CHUNK")):
+    for module, name in ((plan_stage, "_AT_ONCE"), (cells, "_AT_ONCE"), (blocks, "_CHUNK")):
         monkeypatch.setattr(module, name, 20_000)
     xyz, rgb = scan_of(600_000, size=(20.0, 12.0, 3.0))
     xyz = xyz.astype(np.float32)  # 12 + 3 bytes a point that the caller holds
@@ -362,3 +375,29 @@ def test_memory_stays_under_100_bytes_a_point(monkeypatch):
         tracemalloc.stop()
     assert (peak + xyz.nbytes + rgb.nbytes) / len(xyz) < 100
     assert (result.predictions < 13).all()
+
+
+@pytest.mark.parametrize("place", [-1e6, 1e30, 1e300])
+def test_a_far_point_gets_255_and_changes_no_other(place):
+    xyz, rgb = scan_of()
+    xyz[5, 0] = place
+    result, others = (segmenter_of(ByPlace())(*arrays) for arrays in
+                      ((xyz, rgb), (np.delete(xyz, 5, axis=0), np.delete(rgb, 5, axis=0))))  # fmt: skip
+    assert result.predictions[5] == 255 and result.confidence[5] == 0
+    np.testing.assert_array_equal(np.delete(result.confidence, 5), others.confidence)
+    assert "1 of 6,000 points lie far from all others" in result.warnings[0]
+
+
+def test_the_time_is_estimated_from_several_blocks(monkeypatch):
+    segmenter = segmenter_of(ByRed())
+    plan, seen = segmenter.plan(*scan_of()), []
+    blocks_of_column = segmenter._blocks
+    monkeypatch.setattr(segmenter, "_blocks", lambda *words: seen.append(words[1].number) or blocks_of_column(*words))
+    segmenter.seconds_per_block(plan)
+    assert len(set(seen)) == 5 and {plan.columns[0].number, plan.columns[-1].number} <= set(seen)
+
+
+def test_a_plan_counts_the_blocks_of_another_stride():
+    segmenter, fast = segmenter_of(ByRed()), segmenter_of(ByRed(), stride=1.0)
+    xyz, rgb = scan_of()
+    assert segmenter.num_blocks_at(segmenter.plan(xyz, rgb), 1.0) == fast.plan(xyz, rgb).num_blocks

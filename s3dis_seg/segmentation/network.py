@@ -1,0 +1,111 @@
+"""Blocks go through the network in batches: made ahead by threads, split where memory is short.
+
+Letters: N points a block, B blocks, C classes.
+"""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+
+from s3dis_seg.data.blocks.block import Block
+from s3dis_seg.files import InputError
+
+
+@torch.inference_mode()
+def class_probabilities(model, features, untrained=(), amp=False):
+    """What a network says about blocks; classes numbered in `untrained` get probability 0.
+
+    (B, N, 9) float32 on the device of the network -> (B, N, C) float32 on the same device
+    """
+    # One by one is as fast on a CPU, and keeps every bit: products of other shapes add up in another order.
+    pieces = features.split(1) if features.device.type == "cpu" else [features]
+    with torch.autocast(features.device.type, dtype=torch.bfloat16) if amp else nullcontext():
+        logits = [in_parts(model, piece) for piece in pieces]
+    logits = torch.cat(logits).float()
+    logits[..., list(untrained)] = -torch.inf
+    return logits.softmax(dim=-1)
+
+
+def in_parts(model, features):
+    """Logits, in as many parts as the memory of the device asks for. (B, N, 9) -> (B, N, C)"""
+    try:
+        return model(features)
+    except torch.OutOfMemoryError as error:
+        if len(features) == 1:
+            raise InputError("the device has too little memory for one block; add --device cpu") from error
+    return torch.cat([in_parts(model, part) for part in features.split((len(features) + 1) // 2)])
+
+
+def stacked(blocks: list[Block]) -> torch.Tensor:
+    """Features of some blocks. -> (B, N, 9) float32"""
+    return torch.from_numpy(np.stack([block.features for block in blocks]))
+
+
+def batches_of(columns, blocks_of_column, batch_size, workers, steps):
+    """Blocks of all columns in order, as lists of `batch_size`; threads prepare what comes next."""
+    batch = []
+    prepared = ahead(blocks_of_column, columns, workers, 4 + 2 * batch_size)
+    while True:
+        with steps("preparing blocks"):
+            blocks = next(prepared, None)
+        if blocks is None:
+            break
+        for block in blocks:
+            batch.append(block)
+            if len(batch) == batch_size:
+                yield batch
+                batch = []
+    if batch:
+        yield batch
+
+
+def outputs_of(batches, forward, steps):
+    """Batches and what the network says about them, (B, N, C) float32; a GPU is one batch ahead of what is read."""
+    waiting = None
+    for batch in batches:
+        with steps("network"):
+            launched = batch, to_host(forward(batch))
+            ready = waiting and (waiting[0], waiting[1]())
+        if ready:
+            yield ready
+        waiting = launched
+    if waiting:
+        with steps("network"):
+            ready = waiting[0], waiting[1]()
+        yield ready
+
+
+def ahead(function, items, workers, lead):
+    """function(item) for every item, in order; threads work up to `lead` items ahead of the reader."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > lead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def to_host(outputs):
+    """Start the way back from the device. -> function that waits for the end of it and returns the array"""
+    if outputs.device.type != "cuda":
+        return lambda: outputs.cpu().numpy()
+    host = torch.empty(outputs.shape, dtype=outputs.dtype, pin_memory=True)
+    host.copy_(outputs, non_blocking=True)
+    arrived = torch.cuda.Event()
+    arrived.record()
+
+    def wait():
+        # Not for the batch that was launched after this one, as a plain copy would.
+        arrived.synchronize()
+        return host.numpy()
+
+    return wait

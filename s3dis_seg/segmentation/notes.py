@@ -1,0 +1,100 @@
+"""What the user should know about a scan before believing its labels.
+
+The thresholds of `unlike_rooms` lie between what the 28 rooms of Area 6, a corridor and a crop of it measure (given
+at each) and what pieces of walls, floors and furniture do.
+"""
+
+import numpy as np
+
+from s3dis_seg.classes import UNLABELLED
+from s3dis_seg.data.blocks.columns import height_tiles
+from s3dis_seg.data.scans import likely_units
+
+_SPARSE = 8  # a column with less than an eighth of the points of a block is unlike what the network was trained on
+_LOWEST_ROOM = 1.8  # metres; the lowest crop of a room has 2.3
+_NARROWEST_ROOM = 0.7  # metres; the narrowest crop of a corridor has 1.06
+_FLOOR_SHARE = 0.5  # of the cells; the most furnished office has 0.62
+_FLOOR_HEIGHT = 0.3  # metres above the lowest point: a cell whose points begin here has a floor
+
+
+def notes_on(num_points, relative, usable, num_far, cloud, columns, settings):
+    """relative: (U, 3) metres, the other arguments as in a ScanPlan. -> list of sentences"""
+    lost = 0 if usable is None else num_points - int(usable.sum())
+    told = _lost(num_points, lost - num_far, num_far)
+    if cloud is None:
+        return told
+    units, height = likely_units(relative)
+    if units != "m":
+        told.append(f"the scan is {height:,.0f} m high, which looks like {units}; coordinates must be metres")
+    too_few = _too_few(cloud, columns, settings)
+    told += too_few + _layers(cloud, settings)
+    # Where units or the number of points are wrong, the shape says nothing.
+    return told if units != "m" or too_few else told + _unlike_rooms(cloud)
+
+
+def _lost(num_points, num_not_finite, num_far):
+    if num_not_finite == num_points:
+        return [f"all {num_points:,} points have NaN or infinite coordinates and get prediction {UNLABELLED}"]
+    reasons = {"have NaN or infinite coordinates": num_not_finite, "lie far from all others": num_far}
+    return [
+        f"{count:,} of {num_points:,} points {reason} and get prediction {UNLABELLED}, confidence 0"
+        for reason, count in reasons.items()
+        if count
+    ]
+
+
+def _too_few(cloud, columns, settings):
+    num_thinned, needed = len(cloud.xyz), settings.num_points
+    if num_thinned < needed:
+        place = " all in one place" if not cloud.hi.any() else ""
+        kept = f"{num_thinned:,} points{place}" + (f" are left on a grid of {settings.grid} m" if settings.grid else "")
+        return [f"{kept}, fewer than the {needed:,} of a block: they are repeated, and predictions are poor"]
+    if np.median([column.num_inside for column in columns if column.num_inside]) < needed / _SPARSE:
+        return [
+            f"the scan is sparse: half of its columns of {settings.block_size:g} m hold fewer than "
+            f"{needed // _SPARSE} points; the network was trained on denser ones"
+        ]
+    return []
+
+
+def _layers(cloud, settings):
+    layers = height_tiles(cloud, settings.tallest)
+    if len(layers) == 1:
+        return []
+    floor, ceiling = _heights(cloud)
+    return [
+        f"the scan is {ceiling - floor:.1f} m high, taller than the tallest training room ({settings.tallest:.1f} m), "
+        f"and is cut into {len(layers)} layers of {layers[0][1] - floor:.1f} m"
+    ]
+
+
+def _unlike_rooms(cloud):
+    """What in the shape of a scan no training room has: little height, little width, no floor. -> list of sentences"""
+    floor, ceiling = _heights(cloud)
+    width = _narrow_side(cloud)
+    begins = cloud.profile.bins[cloud.profile.starts[:-1]] * 0.01  # lowest point of each cell; bins are 1 cm
+    share = float((begins < floor + _FLOOR_HEIGHT).mean())
+    found = []
+    if ceiling - floor < _LOWEST_ROOM:
+        found.append(f"it is only {ceiling - floor:.1f} m high")
+    if width < _NARROWEST_ROOM:
+        found.append(f"it is only {width:.1f} m wide")
+    if share < _FLOOR_SHARE:
+        found.append(f"only {share:.0%} of its area has a floor")
+    if not found:
+        return []
+    return [f"the scan is unlike the rooms of the training ({', '.join(found)}): labels may be wrong and confident"]
+
+
+def _heights(cloud):
+    """Floor and ceiling, without outliers. -> metres, metres"""
+    return cloud.profile.range([(0, len(cloud.cells.indices))])
+
+
+def _narrow_side(cloud):
+    """Extent across the direction in which the floor plan is longest, without the outer 0.5 %. -> metres"""
+    xy = cloud.xyz[:: max(1, len(cloud.xyz) // 100_000), :2].astype(np.float64)
+    xy -= xy.mean(axis=0)
+    directions = np.linalg.eigh(xy.T @ xy)[1]  # the first column has the smallest spread
+    low, high = np.percentile(xy @ directions[:, 0], (0.5, 99.5))
+    return float(high - low)

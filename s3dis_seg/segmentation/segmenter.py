@@ -1,0 +1,237 @@
+"""Segmenter: plan a scan, run the network over it, carry the answer back to every point.
+
+Letters: P points of a scan, C classes, N points a block, B blocks.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from s3dis_seg.data.blocks.block import Block, blocks_of
+from s3dis_seg.data.blocks.columns import column_points
+from s3dis_seg.devices import device_of
+from s3dis_seg.files import InputError
+from s3dis_seg.models.card import Card
+from s3dis_seg.models.checkpoint import load_checkpoint
+from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
+from s3dis_seg.segmentation.network import batches_of, class_probabilities, outputs_of, stacked
+from s3dis_seg.segmentation.notes import notes_on
+from s3dis_seg.segmentation.plan import GREY, ScanPlan, checked, cloud_of, columns_of, num_blocks, usable_points
+from s3dis_seg.segmentation.stopwatch import Stopwatch
+from s3dis_seg.segmentation.votes import Band, Labelled, carry_back
+
+_TIMED, _TIMING = 5, 4.0  # blocks from which the time is estimated, and seconds after which no further one is begun
+
+
+@dataclass
+class SegmentationResult:
+    """What the network says about every given point, in the order given.
+
+    predictions: (P,) uint8, 255 where coordinates are not finite or far from all others. confidence: (P,) float32, the
+    mean probability of the predicted class, 0 where there is none. probabilities: (P, C) float32, or None unless asked
+    for. num_blocks: how many went through the network. seconds: step -> what it took. warnings: sentences.
+    """
+
+    predictions: np.ndarray
+    confidence: np.ndarray
+    probabilities: np.ndarray | None
+    num_blocks: int
+    seconds: dict[str, float]
+    warnings: list[str]
+
+
+class _Placed(NamedTuple):
+    """A block, and where its column begins along the visit, in metres."""
+
+    block: Block
+    low: float
+
+
+class Segmenter:
+    """Labels scans with a trained network.
+
+    >>> segmenter = Segmenter.from_checkpoint("c.pt")                              # doctest: +SKIP
+    >>> result = segmenter(xyz, rgb)     # (P, 3) metres, (P, 3) uint8             # doctest: +SKIP
+    >>> result.predictions, result.confidence                                      # doctest: +SKIP
+
+    stride: distance of neighbouring columns as a fraction of their width; 1.0 is the fast way, without overlap.
+    passes: how often every point is looked at, each time among other points and from another side. batch_size: None
+    takes what suits the device; it changes no prediction. seed: of the draws. amp: products in bfloat16, faster on a
+    GPU, less exact.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        card: Card,
+        device: str = "auto",
+        stride: float = 0.5,
+        passes: int = 1,
+        batch_size: int | None = None,
+        seed: int = 0,
+        amp: bool = False,
+    ):
+        if not 0 < stride <= 1:
+            raise InputError(f"a stride of {stride} of a block is not possible; take more than 0 and at most 1")
+        if passes < 1 or (batch_size is not None and batch_size < 1):
+            raise InputError(f"passes ({passes}) and batch size ({batch_size}) must be at least 1")
+        self.device = device_of(device)
+        self.model = model.to(self.device).eval()
+        self.card, self.stride, self.passes, self.seed, self.amp = card, stride, passes, seed, amp
+        self.batch_size = batch_size or (16 if self.device.type == "cuda" else 1)
+        needed = getattr(model, "points_needed", 1)
+        if card.blocks.num_points < needed:
+            raise InputError(
+                f"the checkpoint cuts blocks of {card.blocks.num_points} points, but its network needs {needed}; "
+                "train with more points a block, or a smaller k"
+            )
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | Path = DEFAULT_CHECKPOINT,
+        device: str = "auto",
+        model: str | None = None,
+        stride: float = 0.5,
+        passes: int = 1,
+        batch_size: int | None = None,
+        seed: int = 0,
+        amp: bool = False,
+        **overrides,
+    ) -> "Segmenter":
+        """A Segmenter of a checkpoint: a file, or the name of shipped weights.
+
+        model, overrides: as in `load_checkpoint`, for files in the official layout, which do not tell their network.
+        """
+        network, card = load_checkpoint(path, model, **overrides)
+        return cls(network, card, device, stride, passes, batch_size, seed, amp)
+
+    def __call__(
+        self,
+        xyz: np.ndarray,
+        rgb: np.ndarray | None = None,
+        probabilities: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> SegmentationResult:
+        """Label every point. xyz: (P, 3) metres; rgb: (P, 3) 0-255 (or floats 0-1) or None.
+
+        probabilities: also return (P, C) float32, 52 bytes a point. progress: called as progress(done, num_blocks).
+        Raises InputError where there is nothing to label.
+        """
+        return self.run(self.plan(xyz, rgb), probabilities, progress)
+
+    def plan(self, xyz: np.ndarray, rgb: np.ndarray | None = None) -> ScanPlan:
+        """Thin a scan and lay out its columns, without running the network. Arguments as in a call."""
+        steps, settings = Stopwatch(), self.card.blocks
+        xyz, rgb, warnings = checked(xyz, rgb)
+        with steps("thinning"):
+            relative, usable, num_far = usable_points(xyz)
+            cloud = cloud_of(relative, rgb, usable, settings.grid)
+        axis = 0 if cloud is None or cloud.hi[0] >= cloud.hi[1] else 1
+        with steps("planning"):
+            columns = columns_of(cloud, settings, self.stride, axis)
+            warnings += notes_on(len(xyz), relative, usable, num_far, cloud, columns, settings)
+        blocks = num_blocks(columns, settings, self.passes)
+        return ScanPlan(len(xyz), blocks, columns, cloud, usable, rgb is not None, axis, steps.seconds, warnings)
+
+    def num_blocks_at(self, plan: ScanPlan, stride: float) -> int:
+        """How many blocks the scan of a plan would make with another stride."""
+        columns = columns_of(plan.cloud, self.card.blocks, stride, plan.axis)
+        return num_blocks(columns, self.card.blocks, self.passes)
+
+    def run(
+        self, plan: ScanPlan, probabilities: bool = False, progress: Callable[[int, int], None] | None = None
+    ) -> SegmentationResult:
+        """Run the network over a plan. Other arguments as in a call."""
+        steps = Stopwatch(plan.seconds)
+        num_classes = len(self.card.class_names)
+        if plan.cloud is None:
+            thinned = Labelled(0, num_classes, probabilities)
+        else:
+            thinned = self._voted(plan, Band(plan.cloud, plan.axis, num_classes, probabilities), steps, progress)
+        with steps("carrying back"):
+            result = carry_back(thinned, plan)
+        return SegmentationResult(*result, plan.num_blocks, dict(steps.seconds), list(plan.warnings))
+
+    def seconds_per_block(self, plan: ScanPlan) -> float:
+        """What a block takes on this machine: the median of several spread over the plan, timed for some seconds."""
+        columns = [column for column in plan.columns if column.num_inside]
+        if not columns:
+            return 0.0
+        chosen = [columns[place] for place in np.linspace(0, len(columns) - 1, min(_TIMED, len(columns))).astype(int)]
+        first = self._blocks(plan, chosen[0])[0].block
+        # The first run of all compiles kernels: on the CPU the same ones for a small cloud.
+        fewest = getattr(self.model, "points_needed", 1)
+        at_once = self.batch_size if self.device.type == "cuda" else 1
+        small = first if self.device.type == "cuda" else replace(first, features=first.features[:fewest])
+        self.predict(stacked([small] * at_once)).cpu()
+        times, began = [], time.perf_counter()
+        for column in chosen:
+            features = stacked([self._blocks(plan, column)[0].block] * at_once)
+            start = time.perf_counter()
+            self.predict(features).cpu()
+            times.append((time.perf_counter() - start) / at_once)
+            if time.perf_counter() - began > _TIMING:
+                break
+        return float(np.median(times))
+
+    def predict(self, features: torch.Tensor) -> torch.Tensor:
+        """Class probabilities of blocks, 0 for classes that training never showed.
+
+        (B, N, 9) float32 on any device -> (B, N, C) float32 on the device of the network
+        """
+        return class_probabilities(self.model, features.to(self.device), self.card.untrained, self.amp)
+
+    def _voted(self, plan, band, steps, progress):
+        """All blocks through the network, their probabilities added up. -> Labelled, the thinned points"""
+        workers = min(4, os.cpu_count() or 1) if self.device.type == "cuda" else 1
+        batches = batches_of(plan.columns, lambda column: self._blocks(plan, column), self.batch_size, workers, steps)
+        done = 0
+        for batch, outputs in outputs_of(batches, self._forward, steps):
+            with steps("voting"):
+                for (block, low), output in zip(batch, outputs):
+                    band.move_to(low, low + self.card.blocks.block_size)
+                    band.add(block.ids[block.votes], output[block.votes])
+            done += len(batch)
+            if progress:
+                progress(done, plan.num_blocks)
+        return band.finish()
+
+    def _forward(self, batch):
+        """Class probabilities of a list of _Placed. -> (B, N, C) float32 tensor on the device"""
+        return self.predict(stacked([placed.block for placed in batch]))
+
+    def _blocks(self, plan, planned):
+        """All blocks of one column, of every pass. -> list of _Placed"""
+        number, corner, z_range, _ = planned
+        settings, cloud = self.card.blocks, plan.cloud
+        column = column_points(cloud, corner, settings.block_size, settings.num_points, z_range)
+        if column.num_inside == 0:
+            return []
+        if not plan.has_colors:
+            column = replace(column, rgb=np.full(column.rgb.shape, GREY, np.float32))
+        placed = []
+        for number_of_pass in range(self.passes):
+            rng, view = np.random.default_rng((self.seed, number_of_pass, number)), _view(number_of_pass)
+            blocks = blocks_of(column, cloud, corner, settings, rng, z_range, view)
+            placed += [_Placed(block, corner[plan.axis]) for block in blocks]
+        return placed
+
+
+def _view(number):
+    """How a pass turns the blocks about their centre: the first not at all, the next by 90, 180, 270 degrees, ...
+
+    After four passes the blocks are mirrored, too. -> None, or a function as `blocks_of` takes it
+    """
+    if number == 0:
+        return None
+    cosine, sine = [(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)][number % 4]
+    linear = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    linear = linear @ np.diag([-1.0 if number // 4 % 2 else 1.0, 1.0, 1.0])
+    return lambda xyz, rgb, rng: (xyz @ linear.T, rgb, linear)

@@ -1,0 +1,83 @@
+"""Probabilities of overlapping blocks become one prediction a point.
+
+Letters: P points of a scan, M points left after thinning, C classes, n points of one block.
+"""
+
+import numpy as np
+
+from s3dis_seg.classes import UNLABELLED
+from s3dis_seg.segmentation.plan import parts
+
+
+class Labelled:
+    """Predictions (M,), confidence (M,) and, where asked for, probabilities (M, C) of the thinned points."""
+
+    def __init__(self, count, num_classes, keep_probabilities):
+        self.predictions = np.full(count, UNLABELLED, np.uint8)
+        self.confidence = np.zeros(count, np.float32)
+        self.probabilities = np.zeros((count, num_classes), np.float32) if keep_probabilities else None
+
+    def settle(self, ids, sums):
+        """Sums of probabilities over all votes of these points, (n, C), become what is said about them."""
+        voted = sums.sum(axis=1) > 0
+        ids, sums = ids[voted], sums[voted]
+        mean = sums / sums.sum(axis=1, keepdims=True)
+        self.predictions[ids] = mean.argmax(axis=1)
+        self.confidence[ids] = mean.max(axis=1)
+        if self.probabilities is not None:
+            self.probabilities[ids] = mean
+
+
+class Band:
+    """Sums of probabilities for the points between the column visited now and the last one that could still vote."""
+
+    def __init__(self, cloud, axis, num_classes, keep_probabilities):
+        self.cloud, self.axis = cloud, axis
+        self.labelled = Labelled(len(cloud.xyz), num_classes, keep_probabilities)
+        self.ids = np.zeros(0, np.int64)
+        self.rows = np.zeros(len(cloud.xyz), np.int32)  # where in `ids` and `sums` a point of the band is
+        self.sums = np.zeros((0, num_classes), np.float32)
+        self.low = -np.inf
+
+    def move_to(self, low, high):
+        """From now on columns begin at `low` or later; those that begin there end at `high`."""
+        if low <= self.low:
+            return
+        self.low = low
+        finished = self.cloud.xyz[self.ids, self.axis] < low
+        self.labelled.settle(self.ids[finished], self.sums[finished])
+        kept, sums = self.ids[~finished], self.sums[~finished]
+        start, stop = np.full(2, -np.inf), np.full(2, np.inf)
+        start[self.axis], stop[self.axis] = low, high + 1e-3
+        self.ids = self.cloud.window(start, stop)[0]  # has all that are kept
+        self.rows[self.ids] = np.arange(len(self.ids), dtype=np.int32)
+        self.sums = np.zeros((len(self.ids), sums.shape[1]), np.float32)
+        self.sums[self.rows[kept]] = sums
+
+    def add(self, ids, probabilities):
+        """Votes of different points of one block. (n,), (n, C)"""
+        self.sums[self.rows[ids]] += probabilities
+
+    def finish(self):
+        """No more votes. -> Labelled, complete"""
+        self.labelled.settle(self.ids, self.sums)
+        return self.labelled
+
+
+def carry_back(thinned, plan):
+    """Every given point gets what its thinned point got. -> predictions (P,), confidence (P,), probabilities or None"""
+    count, usable = plan.num_points, plan.usable
+    result = Labelled(count, 0, False)
+    if thinned.probabilities is not None:
+        result.probabilities = np.zeros((count, thinned.probabilities.shape[1]), np.float32)
+    owner = np.zeros(0, np.int32) if plan.cloud is None else plan.cloud.owner
+    end = 0
+    for part in parts(count):
+        rows = np.arange(part.start, part.stop) if usable is None else part.start + np.flatnonzero(usable[part])
+        owners = owner[end : end + len(rows)]
+        end += len(rows)
+        result.predictions[rows] = thinned.predictions[owners]
+        result.confidence[rows] = thinned.confidence[owners]
+        if result.probabilities is not None:
+            result.probabilities[rows] = thinned.probabilities[owners]
+    return result.predictions, result.confidence, result.probabilities

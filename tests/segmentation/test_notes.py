@@ -1,0 +1,69 @@
+"""What is said about scans that are unlike the rooms of the training, and that nothing is said about rooms."""
+
+import numpy as np
+import pytest
+
+from s3dis_seg.data.blocks.settings import BlockSettings
+from s3dis_seg.data.scans import read_scan
+from s3dis_seg.segmentation.notes import notes_on
+from s3dis_seg.segmentation.plan import cloud_of, columns_of, usable_points
+
+SETTINGS = BlockSettings(num_points=256, grid=0.02)
+
+
+def notes(xyz):
+    relative, usable, num_far = usable_points(xyz)
+    cloud = cloud_of(relative, None, usable, SETTINGS.grid)
+    columns = columns_of(cloud, SETTINGS, 1.0, 0)
+    return " ".join(notes_on(len(xyz), relative, usable, num_far, cloud, columns, SETTINGS))
+
+
+def room(size=(6.0, 4.0, 2.8), count=60_000):
+    """Points on the six sides of a box, evenly by side."""
+    rng = np.random.default_rng(0)
+    xyz, side = rng.random((count, 3)), np.arange(count) % 6
+    xyz[np.arange(count), side // 2] = side % 2
+    return xyz * size
+
+
+def turned(xyz, degrees):
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return xyz @ np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
+
+
+@pytest.mark.parametrize("degrees", [0, 30])
+def test_of_a_room_nothing_is_said(degrees):
+    assert notes(turned(room(), degrees)) == ""
+
+
+@pytest.mark.parametrize(("size", "expected"), [
+    ((6.0, 4.0, 0.1), "only 0.1 m high"),
+    ((6.0, 4.0, 1.0), "only 1.0 m high"),
+    ((6.0, 0.2, 2.8), "only 0.2 m wide"),
+])  # fmt: skip
+@pytest.mark.parametrize("degrees", [0, 30])
+def test_pieces_of_a_room_are_told(size, expected, degrees):
+    said = notes(turned(room(size), degrees))
+    assert "unlike the rooms of the training" in said and expected in said
+
+
+def test_a_room_without_a_floor_is_told():
+    xyz = room((12.0, 9.0, 2.8))
+    assert "has a floor" in notes(xyz[xyz[:, 2] > 0.5])
+
+
+def test_far_points_are_told_apart_from_those_without_a_place():
+    xyz = room()
+    xyz[0], xyz[1:3] = np.nan, 1e6
+    said = notes(xyz)
+    assert "1 of 60,000 points have NaN" in said and "2 of 60,000 points lie far from all others" in said
+
+
+def test_of_real_rooms_nothing_is_said_and_of_a_piece_of_a_wall_it_is(shared):
+    scans = shared / "data" / "scans"
+    paths = [*sorted((shared / "data" / "s3dis" / "rooms").glob("*.npy")), scans / "Area_4_hallway_5_crop.ply"]
+    assert len(paths) == 29
+    for path in paths:
+        xyz = np.load(path)[:, :3] if path.suffix == ".npy" else read_scan(path).xyz
+        assert "unlike" not in notes(xyz), path.stem
+    assert "only 1.0 m high" in notes(read_scan(scans / "indoor_fragment_115.ply").xyz)
