@@ -56,7 +56,10 @@ def _parser(chosen):
 def parse(argv):
     """The words of a command line -> its arguments; `arguments.run(arguments)` runs the command."""
     chosen = next((word for word in argv if word in COMMANDS), None)
-    return _parser(chosen).parse_args(argv)
+    arguments, unknown = _parser(chosen).parse_known_args(argv)
+    if unknown:
+        _OneSentence(prog=f"s3dis-seg {arguments.command}").error(f"there is no option {' '.join(unknown)}")
+    return arguments
 
 
 def main(argv=None):
