@@ -1,5 +1,6 @@
 """Shared by all parts that read or write files: the error for bad input, and files that are never left half written."""
 
+import errno
 import os
 import tempfile
 from contextlib import contextmanager
@@ -42,3 +43,44 @@ def replacing(path):
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder):
+    """Within it no other process may take the same folder. The folder is made where it is missing.
+
+    InputError when another process has it, or when nothing can be written there. The system gives the lock up when the
+    process ends, however it ends; the empty file `.lock` stays.
+    """
+    path = Path(folder) / ".lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a")  # noqa: SIM115 - closed below, where its errors are not those of opening
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; free space or name another place") from error
+    with file:
+        if not _take(file):
+            raise InputError(
+                f"another process is writing into {folder}; wait until it has ended, or name another --out"
+            )
+        yield
+
+
+def _take(file):
+    """Lock an open file. -> whether that worked; True also where the system or the file system has no locks"""
+    try:
+        # A record lock, which forked workers do not inherit: they would keep it for a while after a kill -9.
+        import fcntl
+
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        return True
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
+
+
+def remove_unfinished(folder):
+    """Remove what `replacing` leaves in `folder` when its process is killed. Only while the folder is `locked`."""
+    for path in Path(folder).glob(".writing-*"):
+        path.unlink(missing_ok=True)

@@ -13,32 +13,40 @@ Examples:
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 
-from tqdm import tqdm
-
 from s3dis_seg.classes import CLASSES
+from s3dis_seg.cli import progress
+from s3dis_seg.cli.options import number
 from s3dis_seg.data.rooms.prepared import BYTES_PER_POINT, RoomFile, find_rooms, room_path, write_room
 from s3dis_seg.data.rooms.release import find_strays
+from s3dis_seg.data.rooms.room import area_of
 from s3dis_seg.data.rooms.sources import find_sources
-from s3dis_seg.files import InputError, replacing
+from s3dis_seg.files import InputError, locked, remove_unfinished, replacing
 
+DEFAULT_OUT = Path("data/rooms")
 _POINTS_PER_SECOND = 1.5e6  # a core, from text, with some reserve: only for the estimate
 
 
 def add_arguments(parser):
     parser.add_argument("raw", metavar="RAW", type=Path, help="folder of the release, of an area or of a room")
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder for the rooms (default: %(default)s)")
     parser.add_argument(
-        "--out", type=Path, default=Path("data/rooms"), help="folder for the rooms (default: %(default)s)"
+        "--workers",
+        metavar="N",
+        type=number(int, 0),
+        help="processes, each reads one room at a time (default: one a core)",
     )
-    parser.add_argument("--workers", type=int, help="processes, each reads one room at a time (default: one a core)")
     parser.add_argument(
         "--overwrite",
         action=argparse.BooleanOptionalAction,
@@ -48,7 +56,7 @@ def add_arguments(parser):
 
 
 @dataclass
-class Outcome:
+class _Outcome:
     """What became of the rooms: prepared in this run, kept from an earlier one, or damaged."""
 
     seconds: dict = field(default_factory=dict)  # room name -> time of one core
@@ -61,21 +69,29 @@ def run(arguments):
     raw, out = arguments.raw, arguments.out
     workers = _workers(arguments.workers)
     sources = find_sources(raw)
-    _check_apart(sources, out)
-    outcome = Outcome()
+    release = _release_of(sources)
+    _check_apart(release, out)
+    outcome = _Outcome()
     if not arguments.overwrite:
         outcome.kept = [source.name for source in sources if _is_finished(source, out)]
     todo = [source for source in sources if source.name not in set(outcome.kept)]
     _announce(todo, outcome.kept, out, workers)
-    _prepare_all(todo, out, workers, outcome)
-    _report(raw, sources, out, outcome)
+    with locked(out):
+        remove_unfinished(out)
+        _prepare_all(todo, out, workers, outcome)
+        _report(raw, release, sources, out, outcome)
 
 
-def _check_apart(sources, out):
-    """InputError where `out` lies inside of the release."""
-    release = Path(os.path.commonpath([source.path.resolve().parent for source in sources]))
-    release = release.parent if release.name.startswith("Area_") else release
-    if out.resolve().is_relative_to(release):
+def _release_of(sources):
+    """The folder in which the areas of some rooms lie. -> Path"""
+    folder = Path(os.path.commonpath([source.path.resolve().parent for source in sources]))
+    return folder.parent if folder.name.startswith("Area_") else folder
+
+
+def _check_apart(release, out):
+    """InputError where `out` lies inside of the release; data/rooms may, where the areas were unpacked into data."""
+    is_beside_areas = out == DEFAULT_OUT and out.resolve().parent == release
+    if out.resolve().is_relative_to(release) and not is_beside_areas:
         raise InputError(f"--out {out} lies inside of {release}, which is never changed; name another folder")
 
 
@@ -135,7 +151,7 @@ def _prepare_all(todo, out, workers, outcome):
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     todo = sorted(todo, key=lambda source: -source.points)
     start = time.perf_counter()
-    with tqdm(total=sum(source.points for source in todo), unit=" points", unit_scale=True, disable=not todo) as bar:
+    with progress.bar(sum(source.points for source in todo), "points", quiet=not todo) as bar:
         results = _in_processes(todo, out, workers) if min(workers, len(todo)) > 1 else _one_by_one(todo, out)
         for source, seconds, failure in results:
             if failure:
@@ -153,7 +169,7 @@ def _one_by_one(todo, out):
 
 def _in_processes(todo, out, workers):
     # Spawned, not forked: the parser's threads do not survive a fork.
-    with ProcessPoolExecutor(min(workers, len(todo)), get_context("spawn"), _ignore_interrupts) as pool:
+    with ProcessPoolExecutor(min(workers, len(todo)), get_context("spawn"), _begin_worker) as pool:
         sources = {pool.submit(_prepare, source, out): source for source in todo}
         try:
             for future in as_completed(sources):
@@ -167,9 +183,16 @@ def _in_processes(todo, out, workers):
             pool.shutdown(cancel_futures=True)
 
 
-def _ignore_interrupts():
-    """Ctrl-C is for the main process; rooms in work are finished."""
+def _begin_worker():
+    """Ctrl-C is for the main process, which lets rooms in work be finished; without the main process nothing is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent_process().sentinel,), daemon=True).start()
+
+
+def _end_with(parent):
+    """End this process as soon as its parent has ended, by whatever signal."""
+    wait([parent])
+    os._exit(1)
 
 
 def _prepare(source, out):
@@ -183,10 +206,10 @@ def _prepare(source, out):
     return time.perf_counter() - start, None
 
 
-def _report(raw, sources, out, outcome):
+def _report(raw, release, sources, out, outcome):
     """Print the tables and write the repairs; InputError naming every damaged room."""
     rooms = [RoomFile(room_path(name, out)) for name in sorted([*outcome.kept, *outcome.seconds])]
-    repairs = [("", repair) for repair in find_strays(raw)]
+    repairs = [("", repair) for repair in find_strays(raw) if (release / repair.file).resolve() != out.resolve()]
     repairs += [(room.name, repair) for room in rooms for repair in room.repairs]
     if rooms:
         _write_repairs(repairs, out)
@@ -206,7 +229,17 @@ def _report(raw, sources, out, outcome):
             + (f" (the other {len(rooms)} are in {out}):" if rooms else ":")
             + "".join(f"\n  {failure}" for failure in sorted(outcome.failures))
         )
-    print(f"\nnext: s3dis-seg train --data {out} --model resgcn28 --test-area 5 --out runs/area5")
+    print(f"\nnext: {_next_command(out)}")
+
+
+def _next_command(out):
+    """How to train on what is there now, area 5 left out where that can be. -> text"""
+    command = f"s3dis-seg train --data {shlex.quote(str(out))} --model resgcn28"
+    areas = sorted({area_of(path.stem) for path in find_rooms(out)} - {None})
+    if len(areas) < 2:
+        return f"{command} --out runs/first"
+    area = 5 if 5 in areas else areas[-1]
+    return f"{command} --test-area {area} --out runs/area{area}"
 
 
 def _write_repairs(repairs, out):

@@ -15,17 +15,15 @@ import math
 import os
 import shlex
 import signal
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
-from tqdm import tqdm
-
+from s3dis_seg.cli import progress
 from s3dis_seg.cli.options import number
-from s3dis_seg.data.rooms.open import open_rooms
-from s3dis_seg.data.splits import split_rooms
 from s3dis_seg.files import InputError
 from s3dis_seg.models.config import BLOCKS, CONVOLUTIONS, GRAPHS, MODELS
-from s3dis_seg.training import AMP, CLASS_WEIGHTS, RECIPES, TrainConfig, Watcher, stored_config, train
+from s3dis_seg.training.config import AMP, CLASS_WEIGHTS, RECIPES, TrainConfig
 
 SPLIT = ("test_area", "test_rooms", "val_rooms", "train_rooms", "split_file")
 OVERRIDES = ("channels", "k", "blocks", "conv", "block", "graph", "dilation", "epsilon", "dropout")
@@ -54,7 +52,7 @@ def add_arguments(parser):
     run.add_argument("--deterministic", action=yes_or_no, help="the same result every time on CUDA too, but slower")
 
     rooms = parser.add_argument_group("which rooms")
-    rooms.add_argument("--test-area", metavar="1-6", type=int, help="leave this area out, for testing")
+    rooms.add_argument("--test-area", metavar="AREA", type=number(int, 1), help="leave this area out, for testing")
     names = {"metavar": "ROOM", "nargs": "*"}
     rooms.add_argument("--test-rooms", **names, help="leave these rooms out instead; `*` stands for anything")
     rooms.add_argument("--val-rooms", **names, help="validate on these (none given: no validation)")
@@ -67,7 +65,7 @@ def add_arguments(parser):
         choices=RECIPES,
         help="standard: published optimisation, 2 cm grid, frame of 8 m (default); published: also the published "
         "blocks, no thinning, no validation, last weights; modern: augmentation, cosine schedule with warm-up, weight "
-        "decay 0.01, label smoothing 0.1",
+        "decay 0.01, label smoothing 0.1, fresh statistics over 96 blocks",
     )
     recipe.add_argument("--epochs", metavar="N", type=number(int, 1), help=_help("", "epochs"))
     recipe.add_argument("--batch-size", metavar="B", type=number(int, 1), help=_help("blocks a step", "batch_size"))
@@ -125,6 +123,8 @@ def _help(what, setting):
 
 
 def run(arguments):
+    from s3dis_seg.training import train
+
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     config = _resumed_config(given) if arguments.resume else _config(given)
     with _StopSignals() as signals, _Display(arguments.out, quiet=int(os.environ.get("RANK", 0)) > 0) as display:
@@ -160,6 +160,8 @@ def _config(given):
 
 def _resumed_config(given):
     """The settings of the run in --out, with those that are given; `train` refuses to change what must not change."""
+    from s3dis_seg.training import stored_config
+
     config = stored_config(given["out"])
     settings = {name: getattr(config, name) for name in DEFAULTS}
     if given.get("recipe", config.recipe) != config.recipe:
@@ -173,6 +175,9 @@ def _resumed_config(given):
 
 def _rooms(given, recipe):
     """Which rooms train, validate and test. -> settings of a TrainConfig"""
+    from s3dis_seg.data.rooms.open import open_rooms
+    from s3dis_seg.data.splits import split_rooms
+
     choices = {name: given[name] for name in SPLIT if name in given}
     if recipe == "published" and "split_file" not in choices:
         choices.setdefault("val_rooms", [])  # the paper validates on nothing
@@ -190,7 +195,7 @@ def _overrides(given):
 
 
 class _StopSignals:
-    """Ctrl-C and SIGTERM ask for a stop at the next step; a second one does not wait."""
+    """Ctrl-C, SIGTERM and SIGHUP (the terminal has gone) ask for a stop at the next step; a second does not wait."""
 
     def __init__(self):
         self.asked = False
@@ -199,7 +204,10 @@ class _StopSignals:
         return self.asked
 
     def __enter__(self):
-        self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        # What is ignored stays so: nohup has a run outlive its terminal.
+        numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+        self.before = {number: signal.signal(number, self._ask) for number in numbers}
         return self
 
     def __exit__(self, *error):
@@ -211,14 +219,20 @@ class _StopSignals:
             raise KeyboardInterrupt
         self.asked = True
         # Nothing that might be in the middle of writing may be asked to write.
-        os.write(2, b"\nstopping after this step and saving; once more to stop at once\n")
+        with suppress(OSError):
+            os.write(2, b"\nstopping after this step and saving; once more to stop at once\n")
 
 
-class _Display(Watcher):
-    """A progress bar over all blocks of the run, and a line an epoch. quiet: nothing, for all processes but one."""
+class _Display:
+    """A training.Watcher: progress over all blocks of the run, and a line an epoch.
+
+    quiet: nothing, for all processes but one.
+    """
+
+    look_every = 10  # steps
 
     def __init__(self, out, quiet):
-        self.out, self.quiet, self.bar, self.blocks = out, quiet, None, 0
+        self.out, self.quiet, self.bar = out, quiet, None
 
     def __enter__(self):
         return self
@@ -228,8 +242,12 @@ class _Display(Watcher):
             self.bar.close()
 
     def say(self, text):
-        if not self.quiet:
-            tqdm.write(text)
+        if self.quiet:
+            return
+        try:
+            progress.say(text)
+        except OSError:
+            self.quiet = True  # nobody reads any more; the work goes on
 
     note = say
 
@@ -241,13 +259,9 @@ class _Display(Watcher):
             f"{plan.blocks:,} blocks an epoch in {plan.steps_per_epoch:,} steps of {batch}, {config.epochs} epochs, "
             f"on {plan.device}" + (f" with {plan.processes} processes" if plan.processes > 1 else "")
         )
-        self.bar = tqdm(
-            total=plan.config.epochs * plan.steps_per_epoch * batch,
-            initial=(plan.epoch * plan.steps_per_epoch + plan.step) * batch,
-            unit=" blocks",
-            disable=self.quiet,
-            smoothing=0.05,
-        )
+        total = plan.config.epochs * plan.steps_per_epoch * batch
+        done = (plan.epoch * plan.steps_per_epoch + plan.step) * batch
+        self.bar = progress.bar(total, "blocks", initial=done, quiet=self.quiet)
         self.bar.set_description(f"epoch {min(plan.epoch + 1, plan.config.epochs)}/{plan.config.epochs}", refresh=False)
 
     def looked(self, epoch, step, loss):
@@ -277,7 +291,12 @@ class _Display(Watcher):
             self.say(f"finished: {self.out / weights}{best}; curves in {self.out / 'metrics.csv'}")
             self.say(f"next: s3dis-seg segment SCAN --checkpoint {out}/{weights} --out segmented.ply")
         else:
-            done = f"{outcome.epoch} epochs and {outcome.step} of {self.plan.steps_per_epoch} steps"
-            self.say(
-                f"{outcome.reason} after {done}, all of it saved; go on with: s3dis-seg train --resume --out {out}"
-            )
+            done = _done(outcome, self.plan.steps_per_epoch)
+            self.say(f"{outcome.reason} {done}, all of it saved; go on with: s3dis-seg train --resume --out {out}")
+
+
+def _done(outcome, steps_per_epoch):
+    """How far a stopped run has come. -> such as "after 3 epochs and 20 of 100 steps\""""
+    if outcome.step == steps_per_epoch:
+        return f"in the validation after epoch {outcome.epoch + 1}"
+    return f"after {outcome.epoch} epochs and {outcome.step} of {steps_per_epoch} steps"

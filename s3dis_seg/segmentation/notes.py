@@ -23,13 +23,10 @@ def notes_on(num_points, relative, usable, num_far, cloud, columns, settings):
     told = _lost(num_points, lost - num_far, num_far)
     if cloud is None:
         return told
-    units, height = likely_units(relative)
-    if units != "m":
-        told.append(f"the scan is {height:,.0f} m high, which looks like {units}; coordinates must be metres")
     too_few = _too_few(cloud, columns, settings)
     told += too_few + _layers(cloud, settings)
     # Where units or the number of points are wrong, the shape says nothing.
-    return told if units != "m" or too_few else told + _unlike_rooms(cloud)
+    return told if too_few or likely_units(relative)[0] != "m" else told + _unlike_rooms(cloud)
 
 
 def _lost(num_points, num_not_finite, num_far):

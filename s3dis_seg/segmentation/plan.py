@@ -9,8 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from s3dis_seg.data.blocks.columns import Cloud, column_corners, column_points, height_tiles
-from s3dis_seg.data.scans import colors_as_bytes
-from s3dis_seg.files import InputError
 
 GREY = 127.5  # 0.5 once the features have divided it by 255
 _AT_ONCE = 500_000  # points of a scan that are looked at in one go: bounds the temporary memory
@@ -52,23 +50,6 @@ class ScanPlan:
     def size(self) -> np.ndarray:
         """Extents of the usable points along x, y and z. -> (3,) metres"""
         return np.zeros(3) if self.cloud is None else np.asarray(self.cloud.hi, np.float64)
-
-
-def checked(xyz, rgb):
-    """Arrays of the right shape, colours as bytes. -> xyz, rgb or None, list of warnings"""
-    xyz = np.asanyarray(xyz)
-    if xyz.ndim != 2 or xyz.shape[1] != 3 or xyz.dtype.kind not in "fiu":
-        raise InputError(f"xyz has shape {xyz.shape} of {xyz.dtype}; expected numbers of shape (P, 3), in metres")
-    if len(xyz) == 0:
-        raise InputError("there are no points to label (0 rows)")
-    if rgb is None:
-        return xyz, None, ["no colours: 0.5 grey is taken for all points, and predictions are worse"]
-    rgb = np.asanyarray(rgb)
-    if rgb.shape != xyz.shape:
-        raise InputError(f"rgb has shape {rgb.shape}; expected that of xyz, {xyz.shape}")
-    if rgb.dtype == np.uint8:
-        return xyz, rgb, []
-    return xyz, *colors_as_bytes(list(rgb.T))
 
 
 def usable_points(xyz):

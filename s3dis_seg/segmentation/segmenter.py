@@ -15,6 +15,7 @@ import torch
 
 from s3dis_seg.data.blocks.block import Block, blocks_of
 from s3dis_seg.data.blocks.columns import column_points
+from s3dis_seg.data.scans import checked_points
 from s3dis_seg.devices import device_of
 from s3dis_seg.files import InputError
 from s3dis_seg.models.card import Card
@@ -22,7 +23,7 @@ from s3dis_seg.models.checkpoint import load_checkpoint
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 from s3dis_seg.segmentation.network import batches_of, class_probabilities, outputs_of, stacked
 from s3dis_seg.segmentation.notes import notes_on
-from s3dis_seg.segmentation.plan import GREY, ScanPlan, checked, cloud_of, columns_of, num_blocks, usable_points
+from s3dis_seg.segmentation.plan import GREY, ScanPlan, cloud_of, columns_of, num_blocks, usable_points
 from s3dis_seg.segmentation.stopwatch import Stopwatch
 from s3dis_seg.segmentation.votes import Band, Labelled, carry_back
 
@@ -129,7 +130,7 @@ class Segmenter:
     def plan(self, xyz: np.ndarray, rgb: np.ndarray | None = None) -> ScanPlan:
         """Thin a scan and lay out its columns, without running the network. Arguments as in a call."""
         steps, settings = Stopwatch(), self.card.blocks
-        xyz, rgb, warnings = checked(xyz, rgb)
+        xyz, rgb, warnings = checked_points(xyz, rgb)
         with steps("thinning"):
             relative, usable, num_far = usable_points(xyz)
             cloud = cloud_of(relative, rgb, usable, settings.grid)

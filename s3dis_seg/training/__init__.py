@@ -6,27 +6,36 @@ mIoU), `metrics.csv` (a line an epoch) and TensorBoard's events. Several process
 The randomness of a step comes from (seed, step) and that of a block from (seed, epoch, block), never from what
 happened before; so a run goes on exactly where it stopped, with any number of workers.
 
-    run.py        settings, progress, and what is written
-    inputs.py     the blocks, their order, and who takes which
-    processes.py  several processes, devices
-    loop.py       train: the loop, one step, validation, the schedule
+    config.py      settings and recipes
+    inputs.py      the blocks, their order, and who takes which
+    processes.py   several processes, devices
+    losses.py      the loss, and the weights of classes
+    statistics.py  BatchNorm's statistics measured again
+    loop.py        train: the loop, one step, validation, the schedule
+    run.py         what is about to be done, how far it has come, and what is written
 """
 
-from s3dis_seg.training.inputs import open_data
-from s3dis_seg.training.loop import AMP, Outcome, Plan, Watcher, train, validate
-from s3dis_seg.training.losses import CLASS_WEIGHTS
-from s3dis_seg.training.run import RECIPES, TrainConfig, stored_config
+from importlib import import_module
 
-__all__ = [
-    "AMP",
-    "CLASS_WEIGHTS",
-    "RECIPES",
-    "Outcome",
-    "Plan",
-    "TrainConfig",
-    "Watcher",
-    "open_data",
-    "stored_config",
-    "train",
-    "validate",
-]
+# Name -> its module, imported when the name is first used: settings alone need no torch.
+_PUBLIC = {
+    "AMP": "config",
+    "CLASS_WEIGHTS": "config",
+    "RECIPES": "config",
+    "RunOutcome": "run",
+    "RunPlan": "run",
+    "TrainConfig": "config",
+    "Watcher": "run",
+    "open_data": "inputs",
+    "stored_config": "run",
+    "train": "loop",
+    "validate": "loop",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError(f"s3dis_seg.training has no attribute {name!r}; it offers {', '.join(_PUBLIC)}")
+    return getattr(import_module(f"s3dis_seg.training.{_PUBLIC[name]}"), name)

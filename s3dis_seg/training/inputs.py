@@ -167,5 +167,6 @@ def _cores():
 
 def _leave_signals_to_the_parent(worker):
     # Ctrl-C reaches every process of the terminal. The parent still needs the workers until it has saved.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -5,6 +5,7 @@ Letters: B blocks, N points a block, C classes.
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,32 +19,44 @@ from s3dis_seg.classes import UNLABELLED
 from s3dis_seg.files import InputError
 from s3dis_seg.metrics import confusion_matrix, scores
 from s3dis_seg.models.config import model_config
-from s3dis_seg.models.convolutions import FAST
+from s3dis_seg.models.convolutions import FAST, Operations
 from s3dis_seg.models.deepgcn import DeepGCN
-from s3dis_seg.training.inputs import EpochIndexed, Steps, batches, make_loader, open_data
+from s3dis_seg.training.config import TrainConfig
+from s3dis_seg.training.inputs import Data, EpochIndexed, Steps, batches, make_loader, open_data
 from s3dis_seg.training.losses import class_weights, cross_entropy, weight_of
-from s3dis_seg.training.processes import determinism, team_of
-from s3dis_seg.training.run import Progress, Record, TrainConfig, diverged, refuse_used, stored_run
+from s3dis_seg.training.processes import Team, determinism, team_of
+from s3dis_seg.training.run import (
+    LOOK_EVERY,
+    Progress,
+    Record,
+    RunOutcome,
+    RunPlan,
+    RunState,
+    Watcher,
+    diverged,
+    refuse_used,
+    run_folder,
+    stored_run,
+)
 from s3dis_seg.training.statistics import renew_statistics
 
 HALVING = 20  # epochs between two halvings of the learning rate
 WARM_UP = 0.05  # share of the cosine schedule in which the learning rate rises
-LOOK_EVERY = 10  # steps, or batches of a validation
-AMP = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISION = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # for the names of config.AMP
 
 
 def train(
-    config,
-    out,
-    resume=False,
-    device="auto",
-    workers=None,
-    time_limit=None,
-    stopping=lambda: False,
-    watcher=None,
-    operations=FAST,
-):
-    """Train a network as `config` says and keep everything about it in the folder `out`. -> Outcome
+    config: TrainConfig,
+    out: str | Path,
+    resume: bool = False,
+    device: str = "auto",
+    workers: int | None = None,
+    time_limit: float | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+    watcher: Watcher | None = None,
+    operations: Operations = FAST,
+) -> RunOutcome:
+    """Train a network as `config` says and keep everything about it in the folder `out`.
 
     resume: go on from out/last.pt; `config` must be the one stored there (see `stored_config`), except for `data`
     and, while the schedule does not depend on them, more `epochs`. On a CPU with as many threads the result is bit
@@ -51,93 +64,144 @@ def train(
     device: "auto", "cpu" or "cuda". workers: processes that read blocks, None for a sensible number.
     time_limit: minutes. stopping: asked after each step; once it answers True, or the time is over, the run is saved
     where it stands and ends. operations: see DeepGCN; they do not change what is computed.
-    InputError for settings that cannot work, and when the loss is no longer a number.
+    InputError for settings that cannot work, when another process trains into `out`, and when the loss is no longer a
+    number.
     """
-    started, out, watcher = time.monotonic(), Path(out), watcher or Watcher()
-
-    def must_stop():
-        """-> whether we were asked to, whether time is over"""
-        return bool(stopping()), time_limit is not None and time.monotonic() - started > 60 * time_limit
-
+    out, watcher = Path(out), watcher or Watcher()
+    must_stop = _stop_rule(stopping, time_limit)
     with team_of(device) as team, determinism(config.deterministic), explain_out_of_memory(config):
         stored = stored_run(out, config, watcher) if resume else refuse_used(out)
         team.wait()  # nobody writes before everybody has looked
         data = open_data(config)
         batch_size, num_steps = batches(config, len(data.training), team)
+        state = _state(config, data, team, operations, stored)
+        plan = _plan(config, data, state, batch_size, num_steps, team)
+        writes = team.rank == 0
+        with run_folder(out, resume) if writes else nullcontext():
+            record = Record(out, plan, data, state, watcher, writes)
+            watcher.begin(plan)
+            if not stored:
+                record.save()  # a full or write-protected disk shows now, not after an epoch
+            reason = _epochs(_Run(plan, data, state, team, record, watcher, workers, must_stop))
+    return RunOutcome(reason, state.progress.epoch, state.progress.step, state.progress.best)
 
-        torch.manual_seed(config.seed)
-        network = model_config(config.model, num_classes=len(data.class_names), **config.overrides)
-        model = DeepGCN(network, operations, team.group)
-        _require_points(model, config)
-        if stored:
-            model.load_state_dict(stored["weights"])
-        model.to(team.device)
-        optimizer = make_optimizer(model, config)
-        scaler = torch.amp.GradScaler(team.device.type, enabled=config.amp == "fp16")
-        progress = Progress()
-        if stored:
-            optimizer.load_state_dict(stored["optimizer"])
-            scaler.load_state_dict(stored["scaler"])
-            progress = Progress(**stored["progress"])
 
-        weights = class_weights(config.class_weights, data.training.class_counts)
-        weights = None if weights is None else weights.to(team.device)
-        parallel = _parallel(model, team)
-        steps = Steps(len(data.training), batch_size, num_steps, config.seed, progress, team)
-        loader = make_loader(EpochIndexed(data.training), team, workers, keep_workers=True, batch_sampler=steps)
-        record = Record(out, config, data, num_steps, model, optimizer, scaler, progress, team, watcher)
-        watcher.begin(_plan(config, data, model, batch_size, num_steps, progress, team))
-        if not stored:
-            record.save()  # a full or write-protected disk shows now, not after an epoch
-        look_every = watcher.look_every if team.device.type == "cuda" else 1
+def _stop_rule(stopping, time_limit):
+    """-> function that says whether we were asked to stop, and whether the time is over"""
+    started = time.monotonic()
+    return lambda: (bool(stopping()), time_limit is not None and time.monotonic() - started > 60 * time_limit)
 
-        while progress.epoch < config.epochs:
-            model.train()
-            inputs = iter(loader)
-            sums, clock = torch.zeros(5, dtype=torch.float64, device=team.device), time.monotonic()
-            while progress.step < num_steps:
-                lr = learning_rate(config, record.steps, num_steps)
-                for group in optimizer.param_groups:
-                    group["lr"] = lr
-                _seed_step(model, config.seed, record.steps, team)
-                features, labels = next(inputs)
-                sums[:3] += gradients(parallel, features, labels, config, scaler, team, weights)
-                scaler.step(optimizer)
-                scaler.update()
-                optimizer.zero_grad(set_to_none=True)
-                progress.step += 1
-                if progress.step % look_every and progress.step < num_steps:
-                    continue
 
-                sums[3:] = torch.tensor(must_stop())
-                *seen, asked, late = team.sum(sums).tolist()
-                loss = seen[0] / max(seen[1], 1)
-                if not math.isfinite(loss):
-                    raise InputError(diverged(config, progress, out))
-                progress.sums = [a + b for a, b in zip(progress.sums, seen)]
-                progress.seconds += time.monotonic() - clock
-                sums.zero_()
-                clock = time.monotonic()
-                record.step(loss, lr)
-                watcher.looked(progress.epoch, progress.step, loss)
-                if asked or late:
-                    record.save()
-                    return Outcome("stopped" if asked else "time limit", progress.epoch, progress.step, progress.best)
-                record.save_now_and_then()
+def _reason(asked, late):
+    """Why a run ends before its time, None where it does not."""
+    return "stopped" if asked else "time limit" if late else None
 
-            results, is_last = None, progress.epoch + 1 == config.epochs
-            validates = data.validation and (is_last or (progress.epoch + 1) % config.val_every == 0)
-            if config.statistics_blocks and (validates or is_last):
-                _seed_step(model, config.seed, record.steps, team)  # the same whether or not the run was resumed here
-                renew_statistics(model, _statistics_batches(data, config, team, progress.epoch, batch_size))
-            if validates:
-                record.save()
-                results = validate(model, data, config, team, workers, lambda: any(must_stop()), watcher)
-                if results is None:
-                    asked, _ = must_stop()
-                    return Outcome("stopped" if asked else "time limit", progress.epoch, progress.step, progress.best)
-            record.epoch(results, num_steps * batch_size)
-        return Outcome("finished", progress.epoch, progress.step, progress.best)
+
+def _state(config, data, team, operations, stored):
+    """Network, optimizer, scaler and progress, fresh or as `stored`. -> RunState"""
+    torch.manual_seed(config.seed)
+    network = model_config(config.model, num_classes=len(data.class_names), **config.overrides)
+    model = DeepGCN(network, operations, team.group)
+    _require_points(model, config)
+    if stored:
+        model.load_state_dict(stored["weights"])
+    model.to(team.device)
+    scaler = torch.amp.GradScaler(team.device.type, enabled=config.amp == "fp16")
+    state = RunState(model, make_optimizer(model, config), scaler, Progress())
+    if stored:
+        state.optimizer.load_state_dict(stored["optimizer"])
+        state.scaler.load_state_dict(stored["scaler"])
+        state.progress = Progress(**stored["progress"])
+    return state
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the loop works with."""
+
+    plan: RunPlan
+    data: Data
+    state: RunState
+    team: Team
+    record: Record
+    watcher: Watcher
+    workers: int | None
+    must_stop: Callable
+
+
+def _epochs(run):
+    """Train epoch by epoch until the last one is done. -> the reason of a RunOutcome"""
+    plan, config, data, state = run.plan, run.plan.config, run.data, run.state
+    weights = class_weights(config.class_weights, data.training.class_counts)
+    weights = None if weights is None else weights.to(run.team.device)
+    parallel = _parallel(state.model, run.team)
+    steps = Steps(plan.blocks, plan.batch_size, plan.steps_per_epoch, config.seed, state.progress, run.team)
+    loader = make_loader(EpochIndexed(data.training), run.team, run.workers, keep_workers=True, batch_sampler=steps)
+    while state.progress.epoch < config.epochs:
+        reason = _steps_of_epoch(run, parallel, loader, weights)
+        if reason:
+            run.record.save()
+            return reason
+        number = state.progress.epoch + 1
+        validates = data.validation and (number == config.epochs or number % config.val_every == 0)
+        if config.statistics_blocks and (validates or number == config.epochs):
+            # The same draws whether or not the run was resumed here.
+            _seed_step(state.model, config.seed, run.record.steps, run.team)
+            blocks = _statistics_batches(data, config, run.team, state.progress.epoch, plan.batch_size)
+            renew_statistics(state.model, blocks)
+        results = None
+        if validates:
+            run.record.save()
+            stopping = lambda: any(run.must_stop())  # noqa: E731
+            results = validate(state.model, data, config, run.team, run.workers, stopping, run.watcher)
+            if results is None:
+                return _reason(*run.must_stop()) or "stopped"
+        run.record.epoch(results)
+    return "finished"
+
+
+def _steps_of_epoch(run, parallel, loader, weights):
+    """The remaining steps of an epoch. -> None, or why the run is to end"""
+    config, state, team = run.plan.config, run.state, run.team
+    progress, num_steps = state.progress, run.plan.steps_per_epoch
+    look_every = run.watcher.look_every if team.device.type == "cuda" else 1
+    state.model.train()
+    inputs = iter(loader)
+    sums, clock = torch.zeros(5, dtype=torch.float64, device=team.device), time.monotonic()
+    while progress.step < num_steps:
+        lr = learning_rate(config, run.record.steps, num_steps)
+        sums[:3] += _step(state, parallel, next(inputs), lr, run.record.steps, config, team, weights)
+        progress.step += 1
+        if progress.step % look_every and progress.step < num_steps:
+            continue
+
+        sums[3:] = torch.tensor(run.must_stop())
+        *seen, asked, late = team.sum(sums).tolist()
+        loss = seen[0] / max(seen[1], 1)
+        if not math.isfinite(loss):
+            raise InputError(diverged(config, progress, run.record.out))
+        progress.sums = [a + b for a, b in zip(progress.sums, seen)]
+        progress.seconds += time.monotonic() - clock
+        sums.zero_()
+        clock = time.monotonic()
+        run.record.step(loss, lr)
+        run.watcher.looked(progress.epoch, progress.step, loss)
+        if asked or late:
+            return _reason(asked, late)
+        run.record.save_now_and_then()
+    return None
+
+
+def _step(state, parallel, batch, lr, number, config, team, weights):
+    """One step of the optimizer. number: of the step, counted from 0 over all epochs. -> as `gradients`"""
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    _seed_step(state.model, config.seed, number, team)
+    sums = gradients(parallel, *batch, config, state.scaler, team, weights)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    state.optimizer.zero_grad(set_to_none=True)
+    return sums
 
 
 def gradients(model, features, labels, config, scaler, team, weights=None):
@@ -228,7 +292,7 @@ def _parallel(model, team):
 
 
 def _autocast(config, team):
-    return torch.autocast(team.device.type, dtype=AMP[config.amp], enabled=config.amp != "off")
+    return torch.autocast(team.device.type, dtype=PRECISION[config.amp], enabled=config.amp != "off")
 
 
 def _seed_step(model, seed, number, team):
@@ -240,6 +304,7 @@ def _seed_step(model, seed, number, team):
 
 @contextmanager
 def explain_out_of_memory(config):
+    """Within it, a GPU without enough memory is an InputError that names the flags which need less."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -259,66 +324,16 @@ def _require_points(model, config):
         )
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is about to run, for whoever shows it. epoch and step: what is done already, as in Progress."""
-
-    config: TrainConfig
-    device: str
-    processes: int
-    parameters: int
-    blocks: int
-    val_blocks: int
-    batch_size: int
-    steps_per_epoch: int
-    epoch: int
-    step: int
-
-
-class Watcher:
-    """What `train` tells while it runs. Every method may be left as it is.
-
-    look_every: steps between two looks at the loss on a GPU, each of which waits for it; a CPU looks at each step.
-    """
-
-    look_every = LOOK_EVERY
-
-    def begin(self, plan):
-        """Once, before the first step."""
-
-    def looked(self, epoch, step, loss):
-        """Every few steps: epochs and steps done, as in Progress, and the mean loss since the last call."""
-
-    def validating(self, done, batches):
-        """After each batch of a validation."""
-
-    def epoch_ended(self, row, is_best):
-        """row: a line of metrics.csv as a dict. is_best: these are the best weights so far."""
-
-    def note(self, sentence):
-        """Something worth knowing that stops nothing."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended. reason: "finished", "stopped" or "time limit"; epoch, step: what is done, as in Progress."""
-
-    reason: str
-    epoch: int
-    step: int
-    best: float | None
-
-
-def _plan(config, data, model, batch_size, num_steps, progress, team):
-    return Plan(
+def _plan(config, data, state, batch_size, num_steps, team):
+    return RunPlan(
         config=config,
         device=torch.cuda.get_device_name(team.device) if team.device.type == "cuda" else "CPU",
         processes=team.size,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=sum(parameter.numel() for parameter in state.model.parameters()),
         blocks=len(data.training),
         val_blocks=len(data.validation) if data.validation else 0,
         batch_size=batch_size,
         steps_per_epoch=num_steps,
-        epoch=progress.epoch,
-        step=progress.step,
+        epoch=state.progress.epoch,
+        step=state.progress.step,
     )

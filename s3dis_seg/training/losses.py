@@ -9,7 +9,6 @@ import torch.nn.functional as F
 
 from s3dis_seg.classes import UNLABELLED
 
-CLASS_WEIGHTS = ("none", "sqrt")
 _RAREST = 1e-3  # a class with a smaller share of the points weighs as if it had this one
 
 
@@ -37,7 +36,9 @@ def weight_of(labels, weights=None):
 
 
 def class_weights(kind, counts):
-    """Weights of the classes by how many points each has. kind: of CLASS_WEIGHTS; counts: (C,) -> (C,) tensor or None
+    """Weights of the classes by how many points each has. (C,) -> (C,) tensor, or None for "none"
+
+    kind: one of config.CLASS_WEIGHTS.
 
     "sqrt": in proportion to 1 / sqrt(share of the points), 0 for a class without points, 1 in the mean over all points.
     """

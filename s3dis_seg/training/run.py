@@ -1,9 +1,9 @@
-"""A run: its settings, how far it has come, and the folder it is kept in."""
+"""A run: what is about to be done, how far it has come, and the folder it is kept in."""
 
 import csv
-import math
 import platform
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -12,70 +12,67 @@ import numpy as np
 import torch
 
 import s3dis_seg
-from s3dis_seg.files import InputError, replacing
+from s3dis_seg.files import InputError, locked, remove_unfinished, replacing
 from s3dis_seg.models.card import Card
 from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
+from s3dis_seg.models.deepgcn import DeepGCN
+from s3dis_seg.training.config import RECIPES, TrainConfig
 
 SAVE_EVERY = 600  # seconds between two saves within an epoch
-
-# What the name of a recipe changes in a TrainConfig. "standard": the published optimisation, on blocks of even density
-# that suit a hall as well. "published": DeepGCN's own blocks too, and no validation: the last weights are the result.
-# "modern": what later networks on S3DIS train with.
-RECIPES = {
-    "standard": {},
-    "published": {"grid": 0.0, "frame_size": math.inf, "published_blocks": True},
-    "modern": {
-        "augment": True,
-        "schedule": "cosine",
-        "weight_decay": 0.01,
-        "label_smoothing": 0.1,
-        "statistics_blocks": 96,
-    },
-}
+LOOK_EVERY = 10  # steps, or batches of a validation, between two looks
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides what a run computes; its checkpoints keep it. The defaults are DeepGCN's recipe.
+class RunPlan:
+    """What is about to run. epoch and step: what is done already, as in Progress. batch_size: blocks a step."""
 
-    data: folder of the rooms. train_rooms, val_rooms, test_rooms: names; those to test on are only remembered.
-    overrides: of the model's numbers. block_size, grid and frame_size: metres, see BlockSettings; published_blocks:
-    PointNet's. class_weights: "none", or "sqrt" for one over the square root of the share of each class.
-    statistics_blocks: training blocks over which BatchNorm's statistics are measured again before each validation and
-    at the end, 0: the running ones are kept.
-    batch_size: blocks a step of the optimizer, over all processes. accumulate: in how many parts a process computes
-    its share of them, to save memory; the loss is the same mean, but BatchNorm sees one part at a time.
-    schedule: "halving" (every 20 epochs) or "cosine" (a warm-up, then down to zero at the end of the last epoch).
-    amp: "off", "bf16" or "fp16". val_every: epochs between two validations. deterministic: on CUDA as well.
+    config: TrainConfig
+    device: str
+    processes: int
+    parameters: int
+    blocks: int
+    val_blocks: int
+    batch_size: int
+    steps_per_epoch: int
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run ended. reason: "finished", "stopped" or "time limit"; epoch, step: what is done, as in Progress.
+
+    best: the best mean IoU of a validation, None without one.
     """
 
-    data: str
-    train_rooms: tuple
-    val_rooms: tuple = ()
-    test_rooms: tuple = ()
-    test_area: int | None = None
-    recipe: str = "standard"
-    model: str = "resgcn28"
-    overrides: dict = field(default_factory=dict)
-    num_points: int = 4096
-    block_size: float = 1.0
-    grid: float = 0.02
-    frame_size: float = 8.0
-    published_blocks: bool = False
-    augment: bool = False
-    epochs: int = 100
-    batch_size: int = 16
-    accumulate: int = 1
-    lr: float = 1e-3
-    schedule: str = "halving"
-    weight_decay: float = 0.0
-    label_smoothing: float = 0.0
-    class_weights: str = "none"
-    statistics_blocks: int = 0
-    amp: str = "off"
-    seed: int = 0
-    val_every: int = 1
-    deterministic: bool = False
+    reason: str
+    epoch: int
+    step: int
+    best: float | None
+
+
+class Watcher:
+    """What `train` tells while it runs. Every method may be left as it is.
+
+    look_every: steps between two looks at the loss on a GPU, each of which waits for it; a CPU looks at each step.
+    """
+
+    look_every = LOOK_EVERY
+
+    def begin(self, plan: RunPlan) -> None:
+        """Once, before the first step."""
+
+    def looked(self, epoch: int, step: int, loss: float) -> None:
+        """Every few steps: epochs and steps done, as in Progress, and the mean loss since the last call."""
+
+    def validating(self, done: int, batches: int) -> None:
+        """Every few batches of a validation."""
+
+    def epoch_ended(self, row: dict, is_best: bool) -> None:
+        """row: a line of metrics.csv as a dict. is_best: these are the best weights so far."""
+
+    def note(self, sentence: str) -> None:
+        """Something worth knowing that stops nothing."""
 
 
 @dataclass
@@ -95,13 +92,22 @@ class Progress:
     history: list = field(default_factory=list)
 
 
-class Record:
-    """Writes the folder of a run; of several processes only the first does."""
+@dataclass
+class RunState:
+    """What changes while a run goes on: with these four it can go on."""
 
-    def __init__(self, out, config, data, num_steps, model, optimizer, scaler, progress, team, watcher):
-        self.out, self.config, self.data, self.num_steps, self.watcher = out, config, data, num_steps, watcher
-        self.model, self.optimizer, self.scaler, self.progress = model, optimizer, scaler, progress
-        self.writes, self.saved = team.rank == 0, time.monotonic()
+    model: DeepGCN
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    progress: Progress
+
+
+class Record:
+    """Writes the folder of a run. writes: False for all processes of a run but the first."""
+
+    def __init__(self, out, plan, data, state, watcher, writes):
+        self.out, self.plan, self.data, self.state, self.watcher = out, plan, data, state, watcher
+        self.writes, self.saved = writes, time.monotonic()
 
     @cached_property
     def events(self):
@@ -117,13 +123,13 @@ class Record:
     @property
     def steps(self):
         """Done since the beginning."""
-        return self.progress.epoch * self.num_steps + self.progress.step
+        return self.state.progress.epoch * self.plan.steps_per_epoch + self.state.progress.step
 
     def save(self):
         """last.pt, from which the run can go on."""
         if self.writes:
             self._require_finite()
-            save_checkpoint(self.out / "last.pt", self.model, self._card(), self._state())
+            save_checkpoint(self.out / "last.pt", self.state.model, self._card(), self._state())
             if self.events:
                 self.events.flush()
         self.saved = time.monotonic()
@@ -139,15 +145,15 @@ class Record:
             self.events.add_scalar("step/loss", loss, self.steps)
             self.events.add_scalar("step/learning_rate", lr, self.steps)
 
-    def epoch(self, results, blocks):
-        """Close an epoch. results: what `validate` returned, None without a validation; blocks: of this epoch."""
-        progress = self.progress
+    def epoch(self, results):
+        """Close an epoch. results: what `validate` returned, None without a validation."""
+        progress, blocks = self.state.progress, self.plan.steps_per_epoch * self.plan.batch_size
         progress.epoch, progress.step = progress.epoch + 1, 0
         loss, points, right = progress.sums
         row = {
             "epoch": progress.epoch,
             "steps": self.steps,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self.state.optimizer.param_groups[0]["lr"],
             "train_loss": loss / max(points, 1),
             "train_oa": right / max(points, 1),
             "blocks_per_second": blocks / max(progress.seconds, 1e-9),
@@ -166,32 +172,38 @@ class Record:
         if self.writes:
             if is_best:
                 self._require_finite()
-                save_checkpoint(self.out / "best.pt", self.model, self._card())
+                save_checkpoint(self.out / "best.pt", self.state.model, self._card())
             self._write_metrics()
         self.save()
         self.watcher.epoch_ended(row, is_best)
 
     def _write_metrics(self):
-        names = list(dict.fromkeys(name for row in self.progress.history for name in row))
+        names = list(dict.fromkeys(name for row in self.state.progress.history for name in row))
         with replacing(self.out / "metrics.csv") as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, names, restval="")
             writer.writeheader()
-            for row in self.progress.history:
+            for row in self.state.progress.history:
                 writer.writerow({name: "" if value != value else value for name, value in row.items()})
-        for name, value in self.progress.history[-1].items() if self.events else ():
+        for name, value in self.state.progress.history[-1].items() if self.events else ():
             if value == value and name != "steps":
                 self.events.add_scalar(f"epoch/{name}", value, self.steps)
 
     def _require_finite(self):
         """The last good checkpoint must not be replaced by a bad one."""
-        if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
-            raise InputError(diverged(self.config, self.progress, self.out))
+        if not all(bool(parameter.isfinite().all()) for parameter in self.state.model.parameters()):
+            raise InputError(diverged(self.plan.config, self.state.progress, self.out))
 
     def _card(self):
-        return Card(self.config.model, self.model.config, self.data.class_names, self.data.settings, self._provenance())
+        return Card(
+            self.plan.config.model,
+            self.state.model.config,
+            self.data.class_names,
+            self.data.settings,
+            self._provenance(),
+        )
 
     def _provenance(self):
-        config, progress = self.config, self.progress
+        config, progress = self.plan.config, self.state.progress
         return {
             "recipe": config.recipe,
             "train_rooms": list(config.train_rooms),
@@ -214,10 +226,10 @@ class Record:
 
     def _state(self):
         return {
-            "config": {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.config).items()},
-            "progress": asdict(self.progress),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
+            "config": {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.plan.config).items()},
+            "progress": asdict(self.state.progress),
+            "optimizer": self.state.optimizer.state_dict(),
+            "scaler": self.state.scaler.state_dict(),
             "threads": torch.get_num_threads(),
         }
 
@@ -273,8 +285,16 @@ def _differences(before, now, may_change=()):
         elif isinstance(old, tuple) and set(old) != set(new):
             found.append(f"{_flag(name)} ({len(set(old) ^ set(new))} rooms differ)")
         elif old != new and not isinstance(old, tuple):
-            found.append(f"{_flag(name)} {new} (was {old})")
+            found.append(_difference(name, old, new))
     return found
+
+
+def _difference(name, old, new):
+    """A setting that was `old` and is `new`, in the words of its flag."""
+    if isinstance(old, bool) and isinstance(new, bool):
+        new, old = (_flag(name if value else f"no_{name}") for value in (new, old))
+        return f"{new} (was {old})"
+    return f"{_flag(name)} {new} (was {old})"
 
 
 def _flag(name):
@@ -283,9 +303,20 @@ def _flag(name):
 
 def refuse_used(out):
     """InputError where the folder of a new run holds something already."""
-    if out.is_dir() and any(out.iterdir()):
+    # Without what a process leaves that was killed before it wrote anything.
+    if out.is_dir() and any(not path.name.startswith((".lock", ".writing-")) for path in out.iterdir()):
         there = "a run; go on with it by --resume, or" if (out / "last.pt").exists() else "files already;"
         raise InputError(f"{out} holds {there} name another folder by --out")
+
+
+@contextmanager
+def run_folder(out, resume):
+    """Within it the folder belongs to this process. InputError where another one has it, or was quicker."""
+    with locked(out):
+        if not resume:
+            refuse_used(out)
+        remove_unfinished(out)
+        yield
 
 
 def diverged(config, progress, out):

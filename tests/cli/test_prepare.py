@@ -1,7 +1,12 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections import namedtuple
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -122,6 +127,75 @@ def test_the_rooms_may_lie_beside_the_release(release, tmp_path):
     assert len(find_rooms(tmp_path / "rooms")) == 3
 
 
+@pytest.mark.parametrize("raw", ["data", "data/Area_1"])
+def test_the_default_output_may_lie_beside_the_areas(release, tmp_path, capsys, monkeypatch, raw):
+    release.rename(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # the second time the folder of the rooms is there
+        assert prepare(raw, "--workers", 1) == 0
+        assert "0 repairs" in capsys.readouterr().out  # it is no stray either
+    assert len(find_rooms(tmp_path / "data/rooms")) == (3 if raw == "data" else 2)
+
+
+def test_the_hint_names_an_area_that_is_there(tmp_path, capsys):
+    for number, (areas, hint) in enumerate(
+        [
+            ({"Area_1": 1, "Area_5": 1}, "--test-area 5 --out runs/area5"),
+            ({"Area_1": 1, "Area_3": 1}, "--test-area 3 --out runs/area3"),
+            ({"Area_1": 1}, "resgcn28 --out runs/first"),
+        ]
+    ):
+        write_release(tmp_path / f"release{number}", areas, density=30)
+        assert prepare(tmp_path / f"release{number}", "--out", tmp_path / f"rooms{number}", "--workers", 1) == 0
+        assert capsys.readouterr().out.strip().endswith(hint)
+
+
+def test_a_log_file_gets_no_progress_bar(release, tmp_path, capsys):
+    prepare(release, "--out", tmp_path / "rooms", "--workers", 1)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_a_killed_process_left_is_removed(release, tmp_path):
+    (tmp_path / "rooms").mkdir()
+    (tmp_path / "rooms/.writing-abc.h5").write_text("half")
+    prepare(release, "--out", tmp_path / "rooms", "--workers", 1)
+    assert not list((tmp_path / "rooms").glob(".writing-*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_the_process_that_started_them(tmp_path, number):
+    script = f"""
+import multiprocessing, os, signal, time
+from concurrent.futures import ProcessPoolExecutor
+from s3dis_seg.cli.prepare import _begin_worker
+
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), _begin_worker)
+    for slept in [pool.submit(time.sleep, 1) for _ in range(2)]:  # until both processes are there
+        slept.result()
+    pids = list(pool._processes)
+    for _ in pids:
+        pool.submit(time.sleep, 60)
+    open({str(tmp_path / "pids")!r}, "w").write(" ".join(map(str, pids)))
+    os.kill(os.getpid(), {int(number)})
+"""
+    (tmp_path / "script.py").write_text(script)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run([sys.executable, str(tmp_path / "script.py")], env=environment, timeout=60)
+    assert done.returncode == -number
+    pids, end = (tmp_path / "pids").read_text().split(), time.monotonic() + 10
+    assert len(pids) == 2
+    while time.monotonic() < end and any(map(_is_alive, pids)):
+        time.sleep(0.05)
+    assert not any(map(_is_alive, pids))
+
+
+def _is_alive(pid):
+    status = Path("/proc") / pid / "stat"
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
 def test_other_rooms_in_the_folder_are_pointed_out(release, tmp_path, capsys):
     prepare(release, "--out", tmp_path / "rooms", "--workers", 1)
     assert prepare(release / "Area_5", "--out", tmp_path / "rooms", "--workers", 1) == 0
@@ -144,6 +218,12 @@ def test_what_cannot_work_is_refused_in_one_sentence(release, tmp_path, capsys, 
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_number_of_workers_that_is_none_is_told_in_words(capsys):
+    with pytest.raises(SystemExit):
+        prepare("release", "--workers", "foo")
+    assert "'foo' is not an integer" in capsys.readouterr().err
 
 
 def test_an_output_that_cannot_be_written_is_an_error(release, tmp_path, capsys):

@@ -17,7 +17,7 @@ from s3dis_seg.data.rooms.prepared import write_room
 from s3dis_seg.data.rooms.room import room_of
 from s3dis_seg.files import InputError
 from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state
-from s3dis_seg.training import stored_config
+from s3dis_seg.training import RunOutcome, Watcher, stored_config
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = "--blocks 3 --channels 8 --k 4 --num-points 128 --batch-size 4 --workers 0 --device cpu".split()  # noqa: SIM905
@@ -132,7 +132,7 @@ def test_train_and_resume_from_the_command_line(rooms, tmp_path, capsys):
     assert load_checkpoint(tmp_path / "run" / "last.pt")[1].provenance["test_area"] == 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_second_signal_does_not_wait(number, capfd):
     before = signal.getsignal(number)
     with command._StopSignals() as stopping:
@@ -143,6 +143,91 @@ def test_a_second_signal_does_not_wait(number, capfd):
             os.kill(os.getpid(), number)
     assert "once more to stop at once" in capfd.readouterr().err
     assert signal.getsignal(number) is before
+
+
+def test_under_nohup_a_hangup_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with command._StopSignals() as stopping:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stopping()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_run_whose_recipe_was_changed_by_a_flag_goes_on_by_the_recipe(rooms, tmp_path, capsys):
+    out = str(tmp_path / "run")
+    words = ["train", "--data", rooms, "--out", out, *SMALL, "--epochs", "1", "--recipe", "modern"]
+    assert main([*words, "--no-augment", "--time-limit", "0.00001"]) == 0
+    assert main([*words, "--resume", "--augment"]) == 2
+    assert "--augment (was --no-augment)" in capsys.readouterr().err
+    assert main([*words, "--resume"]) == 0
+    assert not stored_config(out).augment
+
+
+def test_an_area_without_rooms_is_refused(rooms, tmp_path, capsys):
+    assert main(["train", "--data", rooms, "--out", str(tmp_path / "run"), "--test-area", "5"]) == 2
+    assert "no room of area 5, only rooms of the areas 1, 2, 3" in capsys.readouterr().err
+
+
+def test_an_unknown_flag_names_the_help_of_the_command(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--out", "run", "--learning-rate", "1"])
+    assert stopped.value.code == 2
+    assert "--learning-rate 1; see s3dis-seg train --help" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["train", "prepare"])
+def test_help_needs_no_torch(name):
+    script = f"""
+import sys
+from s3dis_seg.cli.main import parse
+try:
+    parse([{name!r}, "--help"])
+except SystemExit:
+    assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+
+
+def test_the_display_hears_all_that_training_tells():
+    told = {name for name in vars(Watcher) if not name.startswith("_")}
+    assert told <= {name for name in dir(command._Display) if not name.startswith("_")}
+
+
+def test_how_far_a_stopped_run_has_come_is_said_in_words():
+    stopped = [RunOutcome("stopped", epoch=3, step=step, best=None) for step in (20, 100)]
+    assert command._done(stopped[0], 100) == "after 3 epochs and 20 of 100 steps"
+    assert command._done(stopped[1], 100) == "in the validation after epoch 4"
+
+
+def test_a_run_without_a_reader_goes_on(capsys, monkeypatch):
+    def closed(text):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(command.progress, "say", closed)
+    display = command._Display("run", quiet=False)
+    display.say("hello")
+    display.say("again")
+
+
+def test_two_runs_into_one_folder_are_refused(rooms, tmp_path, capsys):
+    out = tmp_path / "run"
+    script = (
+        f"from s3dis_seg.files import locked\nwith locked({str(out)!r}):\n    print('mine', flush=True)\n    input()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    words = ["train", "--data", rooms, "--out", str(out), *SMALL, "--epochs", "1"]
+    try:
+        assert other.stdout.readline() == "mine\n"
+        assert main(words) == 2
+        assert f"another process is writing into {out}" in capsys.readouterr().err
+    finally:
+        other.kill()
+        other.communicate()
+    assert main(words) == 0  # a killed process leaves no lock
 
 
 def test_ctrl_c_leaves_a_run_that_goes_on(rooms, tmp_path):

@@ -30,7 +30,7 @@ def train_all(rooms, out):
         config = TrainConfig(
             data=rooms, train_rooms=("Area_1_office_1", "Area_1_office_2"), val_rooms=("Area_2_office_1",),
             overrides=dict(blocks=3, channels=8, k=4, epsilon=0.5, dropout=0.0, conv=conv),
-            num_points=128, epochs=2, batch_size=8, accumulate=accumulate,
+            num_points=128, epochs=2, batch_size=8, accumulate=accumulate, statistics_blocks=8, class_weights="sqrt",
         )
         train(config, f"{{out}}/{{conv}}", device="cpu", workers=0)
 

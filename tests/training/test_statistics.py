@@ -44,3 +44,11 @@ def test_momenta_come_back_after_an_error():
     with pytest.raises(OSError, match="gone"):
         renew_statistics(model, broken())
     assert model[0].momentum == 0.1
+
+
+def test_every_module_gets_its_own_mode_back():
+    model = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout())
+    model.train()
+    model[1].eval()  # a part that is frozen
+    renew_statistics(model, [torch.rand(4, 2)])
+    assert model.training and model[0].training and not model[1].training

@@ -295,6 +295,19 @@ def test_a_folder_in_use_is_refused(config, tmp_path):
         train(config, tmp_path / "nothing", resume=True)
 
 
+def test_what_a_killed_process_left_is_removed(config, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".writing-abc.pt").write_text("half")
+    train(config, tmp_path / "run", stopping=lambda: True)
+    assert not list((tmp_path / "run").glob(".writing-*"))
+
+
+def test_a_flag_of_yes_or_no_is_named_as_it_is_typed(config, tmp_path):
+    train(replace(config, augment=False), tmp_path / "run", stopping=lambda: True)
+    with pytest.raises(InputError, match=r"--augment \(was --no-augment\)"):
+        train(config, tmp_path / "run", resume=True)
+
+
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(config, tmp_path):
     with pytest.raises(InputError, match=r"no longer a number in epoch 1, step \d+; .*last.pt keeps .* lower --lr"):
         train(replace(config, lr=1e30), tmp_path / "run")

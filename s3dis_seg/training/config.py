@@ -1,0 +1,68 @@
+"""The settings of a run, and the recipes that name some of them. Imports no torch, so that --help stays quick."""
+
+import math
+from dataclasses import dataclass, field
+
+AMP = ("off", "bf16", "fp16")
+CLASS_WEIGHTS = ("none", "sqrt")
+
+# What the name of a recipe changes in a TrainConfig.
+# "standard": the published optimisation, on blocks of even density that suit a hall as well.
+# "published": the paper to the letter, with DeepGCN's own blocks and no validation; the last weights are the result.
+# "modern": what later networks on S3DIS train with.
+RECIPES = {
+    "standard": {},
+    "published": {"grid": 0.0, "frame_size": math.inf, "published_blocks": True},
+    "modern": {
+        "augment": True,
+        "schedule": "cosine",
+        "weight_decay": 0.01,
+        "label_smoothing": 0.1,
+        "statistics_blocks": 96,
+    },
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a run computes; its checkpoints keep it. The defaults are DeepGCN's recipe.
+
+    data: the folder of the rooms. train_rooms, val_rooms, test_rooms: names of rooms; the last are only remembered.
+    overrides: settings of DeepGCNConfig that differ from the named model's.
+    block_size, grid and frame_size: metres, see BlockSettings. published_blocks: draw blocks as PointNet did.
+    batch_size: blocks a step of the optimizer, over all processes. accumulate: in how many parts a process computes
+    its share of a step, to save memory; the loss is the same mean, but BatchNorm sees one part at a time.
+    schedule: "halving" (every 20 epochs) or "cosine" (a warm-up, then down to zero at the end of the last epoch).
+    class_weights: "none", or "sqrt" to weigh rare classes more, see losses.py.
+    statistics_blocks: over how many training blocks BatchNorm's statistics are measured again before each validation
+    and at the end, see statistics.py; 0 keeps the running ones.
+    amp: one of AMP. val_every: epochs between two validations. deterministic: on CUDA as well.
+    """
+
+    data: str
+    train_rooms: tuple[str, ...]
+    val_rooms: tuple[str, ...] = ()
+    test_rooms: tuple[str, ...] = ()
+    test_area: int | None = None
+    recipe: str = "standard"
+    model: str = "resgcn28"
+    overrides: dict = field(default_factory=dict)
+    num_points: int = 4096
+    block_size: float = 1.0
+    grid: float = 0.02
+    frame_size: float = 8.0
+    published_blocks: bool = False
+    augment: bool = False
+    epochs: int = 100
+    batch_size: int = 16
+    accumulate: int = 1
+    lr: float = 1e-3
+    schedule: str = "halving"
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    class_weights: str = "none"
+    statistics_blocks: int = 0
+    amp: str = "off"
+    seed: int = 0
+    val_every: int = 1
+    deterministic: bool = False
