@@ -422,7 +422,7 @@ class Worker:
 
 
 def fuzz(kinds, count, seed, keep=None):
-    """Read `count` damaged files of every kind. Yields kind, Counter of outcomes, dict of cause: [(number, how), ...]."""
+    """Read `count` damaged files of every kind. Yields kind, Counter of outcomes, causes with their cases."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = {kind: file for kind, file in valid_files(folder).items() if not kinds or _chosen(kind, kinds)}
