@@ -1,52 +1,108 @@
-"""LAS and LAZ files through laspy. Letters: P points."""
+"""LAS and LAZ files through laspy; the sizes that a header promises are compared with the file before laspy reads.
+
+LAS is mapped and not copied. LAZ is decompressed in a process of its own: the native code that does it can end the
+process that runs it when a file is damaged.
+The format: https://www.asprs.org/divisions-committees/lidar-division/laser-las-file-format-exchange-activities
+Letters: P points.
+"""
 
 import copy
+import resource
+import struct
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from s3dis_seg.files import InputError
 
 _RGB = ("red", "green", "blue")
-_LAS_WITH_COLORS = {0: 2, 1: 3, 4: 5, 6: 7, 9: 10}  # the point format that has colours besides
+_WITH_COLORS = {0: 2, 1: 3, 4: 5, 6: 7, 9: 10}  # the point format that has colours besides
+_RECORD_SIZES = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # bytes of a point, by point format
+_HEADER_SIZES = {0: 227, 1: 227, 2: 227, 3: 235, 4: 375}  # by minor version
+_WAVEFORMS = (4, 5, 9, 10)  # point formats after whose points other data may follow
+_VLR_HEADER = 54
+_BYTES_AT_ONCE = 1 << 23
+_MEMORY = 1 << 30  # bytes that decompression may take beyond three times the file
+
+
+@dataclass
+class _Layout:
+    """Where the points of a file lie, as its header says."""
+
+    compressed: bool
+    form: int
+    start: int
+    record: int  # bytes of a point
+    points: int
+    end: int  # where the points end at the latest
 
 
 def read(path):
-    """Read a LAS or LAZ file. -> columns (name -> (P,) array), laspy.LasData"""
+    """Read a LAS or LAZ file. -> dict of name -> (P,) array: x, y, z in metres and every attribute; laspy.LasData
+
+    Raises InputError where the file is damaged, or holds fewer or more points than its header promises.
+    """
     laspy = _laspy(path)
+    layout = _layout(path)
     try:
-        las = laspy.read(path)
-    except (laspy.LaspyException, ValueError, EOFError) as error:
-        raise InputError(f"{path} is not a LAS file that can be read: {error}; copy it again") from error
-    columns = dict(zip("xyz", las.xyz.T))
-    columns |= {name: np.asarray(las[name]) for name in las.point_format.dimension_names if name not in ("X", "Y", "Z")}
-    return columns, las
+        with laspy.open(path) as reader:
+            header = reader.header
+        if header.point_format.size != layout.record:
+            raise ValueError(f"attributes of a point take {header.point_format.size} bytes and not {layout.record}")
+        dtype = header.point_format.dtype()
+        if layout.points == 0:
+            records = np.empty(0, dtype)
+        elif layout.compressed:
+            records = _decompressed(path, dtype, layout)
+        else:
+            records = np.memmap(path, dtype, "r", layout.start, (layout.points,))
+        points = laspy.ScaleAwarePointRecord(records, header.point_format, header.scales, header.offsets)
+        las = laspy.LasData(header, points)
+        columns = {axis: np.asarray(las[axis]) for axis in "xyz"}
+        names = [name for name in las.point_format.dimension_names if name not in ("X", "Y", "Z", "x", "y", "z")]
+        return columns | {name: np.asarray(las[name]) for name in names}, las
+    except (InputError, OSError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # panics of native code are no Exception
+        raise InputError(f"{path} is damaged: {_one_line(error)}; copy it again") from error
 
 
 def write(path, columns, source=None):
-    """Write `columns`; everything else as in `source`, the LasData that `read` gave, where there is one."""
+    """Write points; version, point format, scales, offsets and records as in `source`, the LasData that `read` gave.
+
+    Attributes that the point format lacks become extra dimensions.
+    """
     laspy = _laspy(path)
     if source is not None:
         las = laspy.LasData(copy.deepcopy(source.header), source.points.copy())
         if "red" not in las.point_format.dimension_names:
-            las = laspy.convert(las, point_format_id=_LAS_WITH_COLORS.get(las.point_format.id, 7))
+            las = laspy.convert(las, point_format_id=_WITH_COLORS.get(las.point_format.id, 7))
     else:
         las = _new_las(laspy, path, columns)
     standard = set(las.point_format.standard_dimension_names)
-    there = set(las.point_format.dimension_names) | set("xyz")
-    las.add_extra_dims(
-        [laspy.ExtraBytesParams(name, values.dtype) for name, values in columns.items() if name not in there]
-    )
-    for name, values in columns.items():
-        if name not in "xyz":
-            values = values[:]
-            # LAS colours have 16 bits, and 255 is 65535 there.
-            wide = name in standard and name in _RGB and values.dtype == np.uint8
-            las[name] = values.astype(np.uint16) * 257 if wide else values
+    there = set(las.point_format.dimension_names)
+    attributes = {name: values for name, values in columns.items() if name.lower() not in ("x", "y", "z")}
+    las.add_extra_dims([laspy.ExtraBytesParams(name, _extra_type(values.dtype))
+                        for name, values in attributes.items() if name not in there])  # fmt: skip
+    for name, values in attributes.items():
+        values = values[:]
+        # LAS colours have 16 bits, and 255 is 65535 there.
+        wide = name in standard and name in _RGB and values.dtype == np.uint8
+        las[name] = values.astype(np.uint16) * 257 if wide else values
     with open(path, "wb") as file:
         try:
-            las.write(file, do_compress=path.suffix.lower() == ".laz")
+            las.write(file, do_compress=Path(path).suffix.lower() == ".laz")
         except RuntimeError as error:  # how the compressor reports a full disk
             raise OSError(str(error)) from error
+
+
+def _extra_type(dtype):
+    """The type of an extra dimension: LAS has neither bool nor half floats."""
+    return {"b1": np.dtype("u1"), "f2": np.dtype("f4")}.get(dtype.str[1:], dtype)
 
 
 def _laspy(path):
@@ -59,7 +115,8 @@ def _laspy(path):
 
 def _new_las(laspy, path, columns):
     """A LAS file of points alone, to a tenth of a millimetre."""
-    xyz = np.stack([columns[axis] for axis in "xyz"], axis=1).astype(np.float64)
+    names = {name.lower(): name for name in reversed(columns)}
+    xyz = np.stack([columns[names[axis]] for axis in "xyz"], axis=1).astype(np.float64)
     if not np.isfinite(xyz).all():
         raise InputError(f"{path}: LAS cannot hold NaN or infinite coordinates; write a .ply instead")
     header = laspy.LasHeader(version="1.4", point_format=7)
@@ -67,3 +124,117 @@ def _new_las(laspy, path, columns):
     las = laspy.LasData(header)
     las.xyz = xyz
     return las
+
+
+def _one_line(error):
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+# --- the header against the file --------------------------------------------------------------------------------------
+
+
+def _layout(path):
+    """The places of a LAS header, each compared with the size of the file. InputError where one cannot be."""
+    with open(path, "rb") as file:
+        head = file.read(375)
+        size = file.seek(0, 2)
+        if head[:4] != b"LASF":
+            raise InputError(f"{path} is not a LAS file: it begins with {head[:8]!r} instead of 'LASF'")
+        major, minor = head[24:26] if len(head) > 25 else (0, 0)
+        if major != 1 or minor not in _HEADER_SIZES:
+            raise InputError(f"{path} is LAS {major}.{minor} or damaged; LAS 1.0 to 1.4 can be read")
+        if len(head) < _HEADER_SIZES[minor]:
+            raise InputError(f"{path} is cut off in its header; copy it again")
+        header_size, start, vlrs, form, record, points = struct.unpack_from("<HIIBHI", head, 94)
+        extra_start, extras = 0, 0
+        if minor == 4:
+            extra_start, extras, points = struct.unpack_from("<QIQ", head, 235)
+        if not _HEADER_SIZES[minor] <= header_size <= start <= size:
+            raise InputError(f"{path} is cut off or damaged: its header says that it has {header_size:,} bytes and "
+                             f"that the points start at byte {start:,} of {size:,}; copy it again")  # fmt: skip
+        _check_records(path, file, header_size, start, vlrs, "<H", 20, _VLR_HEADER)
+        if extras:
+            _check_records(path, file, extra_start, size, extras, "<Q", 20, 60)
+    compressed, form = bool(form & 0x80), form & 0x3F
+    if form >= len(_RECORD_SIZES) or record < _RECORD_SIZES[form]:
+        raise InputError(f"{path} is damaged: point format {form} with {record} bytes a point; copy it again")
+    if not np.isfinite(struct.unpack_from("<6d", head, 131)).all() or 0 in struct.unpack_from("<3d", head, 131):
+        raise InputError(f"{path} is damaged: its scales or offsets are no numbers; copy it again")
+    end = extra_start if extras and extra_start >= start else size
+    layout = _Layout(compressed, form, start, record, points, end)
+    if not compressed:
+        _check_points(path, layout)
+    return layout
+
+
+def _check_records(path, file, start, end, count, kind, place, header_size):
+    """Walk through the variable length records, whose number and lengths must fit between `start` and `end`."""
+    here = start
+    if count <= (end - start) // header_size:
+        for _ in range(count):
+            file.seek(here)
+            head = file.read(header_size)
+            if len(head) < header_size:
+                break
+            here += header_size + struct.unpack_from(kind, head, place)[0]
+            if here > end:
+                break
+        else:
+            return
+    raise InputError(f"{path} is damaged: it says that it has {count:,} variable length records, which do not fit "
+                     "where they should be; copy it again")  # fmt: skip
+
+
+def _check_points(path, layout):
+    found = (layout.end - layout.start) // layout.record
+    if found < layout.points:
+        raise InputError(
+            f"{path} is cut off: its header promises {layout.points:,} points, it holds {found:,}; copy it again"
+        )
+    if found > layout.points and layout.form not in _WAVEFORMS:
+        with open(path, "rb") as file:
+            file.seek(layout.start + layout.points * layout.record)
+            if file.read(layout.record).strip(b"\0"):
+                raise InputError(
+                    f"{path} holds more than the {layout.points:,} points that its header promises; repair its header"
+                )
+
+
+# --- decompression, in a process of its own ---------------------------------------------------------------------------
+
+
+def _decompressed(path, dtype, layout):
+    """The points of a LAZ file, mapped from a temporary file that goes away with the array. -> (P,) structured array"""
+    with tempfile.TemporaryFile() as file:
+        script = f"import sys; from {__name__} import _decompress; _decompress(sys.argv[1])"
+        command = [sys.executable, "-c", script, str(Path(path).resolve())]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.PIPE, cwd=_root())
+        found = file.seek(0, 2) // layout.record
+        if done.returncode:
+            last = done.stderr.decode(errors="replace").split("\n")
+            reason = next((line.strip() for line in reversed(last) if line.strip()), f"exit code {done.returncode}")
+            raise InputError(f"{path} is damaged: after {found:,} of {layout.points:,} points it cannot be "
+                             f"decompressed ({reason[:200]}); copy it again")  # fmt: skip
+        if found != layout.points:
+            raise InputError(f"{path} is cut off: its header promises {layout.points:,} points, it holds {found:,}")
+        return np.memmap(file, dtype, "r", 0, (layout.points,))
+
+
+def _root():
+    """The folder that holds the package, so that the process finds this very copy of it."""
+    return Path(__file__).resolve().parents[3]
+
+
+def _decompress(path):
+    """Write the points of a LAZ file to standard output as bytes, a few megabytes at a time."""
+    import laspy
+
+    size = (
+        int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if Path("/proc").exists() else 0
+    )
+    most = size + _MEMORY + 3 * Path(path).stat().st_size
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with laspy.open(path, laz_backend=laspy.LazBackend.Lazrs) as reader:
+        for points in reader.chunk_iterator(max(1, _BYTES_AT_ONCE // reader.header.point_format.size)):
+            sys.stdout.buffer.write(memoryview(points.array).cast("B"))

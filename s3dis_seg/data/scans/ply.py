@@ -1,11 +1,10 @@
 """PLY files, kept word for word: the header as its lines, the vertices as columns, every other element as its bytes.
 
-plyfile reads the header. The bodies are read and written here: plyfile takes 7 s to read and 22 s to write a million
-ASCII points, makes a Python object of every face, and moves comments.
+plyfile is not used: it takes 7 s to read and 22 s to write a million ASCII points, makes a Python object of every face,
+moves comments, and takes a damaged header at its word.
 Letters: P points.
 """
 
-import io
 import itertools
 import mmap
 import re
@@ -17,6 +16,8 @@ import numpy as np
 from s3dis_seg.files import InputError
 
 ROWS_AT_ONCE = 250_000  # points written at a time
+_HEADER_SIZE = 1 << 20  # bytes; headers have a few hundred
+_BYTE_ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
 _TYPES = {"i1": "int8", "u1": "uint8", "i2": "int16", "u2": "uint16", "i4": "int32", "u4": "uint32",
           "f4": "float32", "f8": "float64"}  # fmt: skip
 _SPELLINGS = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
@@ -48,14 +49,18 @@ def read(path):
             raise InputError(f"{path} is empty (0 bytes); copy it again from where it came from")
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         lines, newline, start = _header_lines(path, data)
-        header, counts = _parsed(path, lines)
-        if "vertex" not in header:
-            raise InputError(
-                f"{path} has no element 'vertex', only {', '.join(counts) or 'nothing'}: no points to read"
-            )
-        read_body = _read_text if header.text else _read_binary
-        columns, before, after = read_body(path, file, data, start, header, counts)
-    return columns, PlyFile(lines, columns, header.text, header.byte_order, newline, before, after)
+        form, elements = _parsed(path, lines)
+        names = [element.name for element in elements]
+        if "vertex" not in names:
+            listed = ", ".join(names)[:200] or "nothing"
+            raise InputError(f"{path} has no element 'vertex', only {listed}: no points to read")
+        byte_order = _BYTE_ORDERS[form]
+        vertex_type = _vertex_type(path, elements, byte_order)
+        if form == "ascii":
+            columns, before, after = _read_text(path, file, data, start, elements, vertex_type)
+        else:
+            columns, before, after = _read_binary(path, data, start, elements, vertex_type, byte_order)
+    return columns, PlyFile(lines, columns, form == "ascii", byte_order, newline, before, after)
 
 
 def write(path, columns, source=None):
@@ -86,39 +91,84 @@ def _header_lines(path, data):
     if start is None:
         raise InputError(f"{path} is not a PLY file: it begins with {bytes(data[:16])!r} instead of 'ply'")
     newline = start[1]
-    end = re.compile(b"(?:\r\n|\n|\r)end_header[ \t]*" + newline).search(data)
+    end = re.compile(b"(?:\r\n|\n|\r)end_header[ \t]*" + newline).search(data[:_HEADER_SIZE])
     if end is None:
-        raise InputError(f"{path} is cut off or damaged: its header has no 'end_header'; copy it again")
+        raise InputError(
+            f"{path} is cut off or damaged: its header has no 'end_header' in its first megabyte; copy it again"
+        )
     return bytes(data[: end.end()]).decode("latin-1").split(newline.decode())[:-1], newline, end.end()
 
 
+@dataclass
+class _Property:
+    name: str
+    kind: str  # numpy type without byte order
+    length: str | None = None  # type of the length of a list, None where it is a single value
+
+
+@dataclass
+class _Element:
+    name: str
+    count: int
+    properties: list = field(default_factory=list)
+
+    def lists(self):
+        return [item for item in self.properties if item.length is not None]
+
+    def dtype(self, byte_order):
+        """One row of an element without lists."""
+        return np.dtype([(item.name, byte_order + item.kind) for item in self.properties])
+
+
 def _parsed(path, lines):
-    """The header as plyfile sees it, emptied of points, and how many rows each element should have."""
-    import plyfile
-
-    counts, empty = {}, []
-    for line in lines:
+    """The header as form ("ascii", ...) and list of elements. InputError for a line that is no PLY."""
+    form, elements = None, []
+    for number, line in enumerate(lines[1:-1], start=2):
         words = line.split()
-        if words[:1] == ["element"] and len(words) == 3 and words[2].isdigit():
-            counts[words[1]] = int(words[2])
-            line = f"element {words[1]} 0"
-        # plyfile takes no letters beyond ASCII, which the comments of real files do contain.
-        empty.append("comment" if words[:1] in (["comment"], ["obj_info"]) else line.rstrip())
-    try:
-        return plyfile.PlyData.read(io.BytesIO("\n".join([*empty, ""]).encode("ascii"))), counts
-    except (plyfile.PlyParseError, ValueError) as error:
+        if not words or words[0] in ("comment", "obj_info"):
+            continue
+        if words[0] == "format" and len(words) == 3 and words[1] in _BYTE_ORDERS and form is None:
+            form = words[1]
+        elif words[0] == "element" and len(words) == 3 and re.fullmatch("[0-9]{1,15}", words[2]):
+            elements.append(_Element(words[1], int(words[2])))
+        elif words[0] == "property" and elements and _property(words) is not None:
+            elements[-1].properties.append(_property(words))
+        else:
+            raise InputError(f"{path} has a PLY header that cannot be read: line {number} is {line[:60]!r}; "
+                             "write it again as plain PLY")  # fmt: skip
+    if form is None:
+        raise InputError(f"{path} has a PLY header that cannot be read: it lacks the line 'format ...'")
+    _refuse_doubles(path, [element.name for element in elements], "elements")
+    for element in elements:
+        _refuse_doubles(path, [item.name for item in element.properties], f"properties of '{element.name[:40]}'")
+        if element.count and not element.properties:
+            raise InputError(f"{path}: element '{element.name[:40]}' has rows but no properties; write it again")
+    return form, elements
+
+
+def _property(words):
+    """A line of the header as a property, None where it is none."""
+    if len(words) == 3 and words[1] in _SPELLINGS:
+        return _Property(words[2], _SPELLINGS[words[1]])
+    if len(words) == 5 and words[1] == "list" and words[2] in _SPELLINGS and words[3] in _SPELLINGS:
+        length = _SPELLINGS[words[2]]
+        return None if length.startswith("f") else _Property(words[4], _SPELLINGS[words[3]], length)
+    return None
+
+
+def _refuse_doubles(path, names, what):
+    doubled = [name for name in names if names.count(name) > 1]
+    if doubled:
+        raise InputError(f"{path} has two {what} called {doubled[0][:40]!r}; give one of them another name")
+
+
+def _vertex_type(path, elements, byte_order):
+    vertex = next(element for element in elements if element.name == "vertex")
+    for item in vertex.lists():
         raise InputError(
-            f"{path} has a PLY header that cannot be read: {error}; write it again as plain PLY"
-        ) from error
-
-
-def _vertex_type(path, header):
-    for item in header["vertex"].properties:
-        if hasattr(item, "list_dtype"):
-            raise InputError(
-                f"{path}: the points have a list property '{item.name}', which cannot be kept; remove it first"
-            )
-    return header["vertex"].dtype(header.byte_order)
+            f"{path}: the points have a list property '{item.name}', which cannot be kept; remove it first"
+        )
+    return vertex.dtype(byte_order)
 
 
 def _cut_off(path, name, found, expected):
@@ -130,75 +180,89 @@ def _cut_off(path, name, found, expected):
 # --- binary -----------------------------------------------------------------------------------------------------------
 
 
-def _read_binary(path, file, data, start, header, counts):
-    vertex_type = _vertex_type(path, header)
-    position, places = start, {}
-    for element in header:
-        rows, size = _size_of(data, position, element, counts[element.name], header.byte_order)
-        if rows < counts[element.name]:
-            raise _cut_off(path, element.name, rows, counts[element.name])
-        places[element.name] = position
+def _read_binary(path, data, start, elements, vertex_type, byte_order):
+    position, first, count = start, start, 0
+    for element in elements:
+        rows, size = _size_of(path, data, position, element, byte_order)
+        if rows < element.count:
+            raise _cut_off(path, element.name, rows, element.count)
+        if element.name == "vertex":
+            first, count = position, element.count
         position += size
-    first = places["vertex"]
-    last = first + counts["vertex"] * vertex_type.itemsize
-    vertices = np.frombuffer(data, vertex_type, counts["vertex"], first) if last > first else np.empty(0, vertex_type)
-    columns = {name: vertices[name] for name in vertex_type.names}
+    if data[position : position + 1000].strip(b"\0\r\n\t "):
+        raise _too_many(path)
+    last = first + count * vertex_type.itemsize
+    vertices = np.frombuffer(data, vertex_type, count, first) if count else np.empty(0, vertex_type)
+    columns = {name: vertices[name] for name in vertex_type.names or ()}
     view = memoryview(data)
     return columns, view[start:first], view[last:]
 
 
-def _size_of(data, position, element, count, byte_order):
-    """How many of the `count` rows are there and what they take. -> rows, bytes."""
-    left = len(data) - position
-    lists = [item for item in element.properties if hasattr(item, "list_dtype")]
-    if not lists:
+def _too_many(path):
+    return InputError(f"{path} goes on after the last row that its header promises; write it again as plain PLY")
+
+
+def _size_of(path, data, position, element, byte_order):
+    """How many of the rows of an element are there and what they take. -> rows, bytes."""
+    left, count = len(data) - position, element.count
+    if count == 0:
+        return 0, 0
+    if not element.lists():
         row = element.dtype(byte_order).itemsize
-        return (count if row == 0 else min(count, left // row)), count * row
+        return min(count, left // row), count * row
     row, lengths = _row_like_first(data, position, element, byte_order)
     if row is not None and count * row <= left:
         rows = np.frombuffer(data, lengths, count, position)
         if all((rows[name] == rows[name][0]).all() for name in lengths.names):
             return count, count * row
-    return _walk(data, position, element, count, byte_order)
+    return _walk(path, data, position, element, byte_order)
 
 
 def _row_like_first(data, position, element, byte_order):
     """A row type in which every list is as long as in the first row: all rows of a triangle mesh are like that."""
     offset, names, types, offsets = 0, [], [], []
     for item in element.properties:
-        if not hasattr(item, "list_dtype"):
-            offset += np.dtype(item.dtype(byte_order)).itemsize
+        size = np.dtype(item.kind).itemsize
+        if item.length is None:
+            offset += size
             continue
-        length, value = map(np.dtype, item.list_dtype(byte_order))
+        length = np.dtype(byte_order + item.length)
         if position + offset + length.itemsize > len(data):
             return None, None
+        many = int(np.frombuffer(data, length, 1, position + offset)[0])
         names.append(item.name)
         types.append(length)
         offsets.append(offset)
-        offset += length.itemsize + value.itemsize * int(np.frombuffer(data, length, 1, position + offset)[0])
+        offset += length.itemsize + size * many
+        if many < 0 or position + offset > len(data):
+            return None, None
     return offset, np.dtype({"names": names, "formats": types, "offsets": offsets, "itemsize": offset})
 
 
-def _walk(data, position, element, count, byte_order):
+def _walk(path, data, position, element, byte_order):
     """Row by row through an element whose lists differ in length. -> complete rows, their bytes."""
-    steps = []
-    for item in element.properties:
-        if hasattr(item, "list_dtype"):
-            length, value = map(np.dtype, item.list_dtype(byte_order))
-            order = "little" if byte_order == "<" else "big"
-            steps.append((length.itemsize, value.itemsize, order))
-        else:
-            steps.append((0, np.dtype(item.dtype(byte_order)).itemsize, ""))
+    order = "big" if byte_order == ">" else "little"
+    steps = [
+        (
+            np.dtype(item.length).itemsize if item.length else 0,
+            np.dtype(item.kind).itemsize,
+            (item.length or "")[:1] == "i",
+        )
+        for item in element.properties
+    ]
     here, end = position, len(data)
-    for row in range(count):
+    for row in range(element.count):
         stop = here
-        for length_size, value_size, order in steps:
-            many = int.from_bytes(data[stop : stop + length_size], order) if length_size else 1
+        for length_size, value_size, signed in steps:
+            many = int.from_bytes(data[stop : stop + length_size], order, signed=signed) if length_size else 1
+            if many < 0:
+                raise InputError(f"{path} is damaged: row {row + 1:,} of '{element.name[:40]}' has a list of {many:,} "
+                                 "values; copy it again")  # fmt: skip
             stop += length_size + many * value_size
-        if stop > end:
-            return row, here - position
+            if stop > end:
+                return row, here - position
         here = stop
-    return count, here - position
+    return element.count, here - position
 
 
 def _write_binary(file, rows, types, like):
@@ -212,12 +276,11 @@ def _write_binary(file, rows, types, like):
 # --- ASCII ------------------------------------------------------------------------------------------------------------
 
 
-def _read_text(path, file, data, start, header, counts):
-    vertex_type = _vertex_type(path, header).newbyteorder("=")
+def _read_text(path, file, data, start, elements, vertex_type):
     file.seek(start)
     columns, first, last = None, start, start
-    for element in header:
-        count = counts[element.name]
+    for element in elements:
+        count = element.count
         if element.name != "vertex":
             found = sum(1 for _ in itertools.islice(_filled(file), count))
             if found < count:
@@ -228,8 +291,11 @@ def _read_text(path, file, data, start, header, counts):
         last = file.tell()
         if len(vertices) < count:
             raise _cut_off(path, "vertex", len(vertices), count)
-        columns = {name: vertices[name] for name in vertex_type.names}
-    if any(counts.values()) and data[len(data) - 1 :] not in (b"\n", b"\r") and _last_line_short(data, header, counts):
+        columns = {name: vertices[name] for name in vertex_type.names or ()}
+    if next(_filled(file), None) is not None:
+        raise _too_many(path)
+    filled = [element for element in elements if element.count]
+    if filled and data[len(data) - 1 :] not in (b"\n", b"\r") and _last_line_short(data, filled[-1]):
         raise InputError(f"{path} is cut off in its last line; copy it again")
     view = memoryview(data)
     return columns, view[start:first], view[last:]
@@ -249,17 +315,24 @@ def _rows_of_text(path, lines, dtype, count):
                 return np.empty(0, dtype)
             return np.loadtxt(itertools.chain(first, lines), dtype, comments=None, ndmin=1, encoding="latin-1")
     except (ValueError, OverflowError, Warning) as error:
-        raise InputError(f"{path} is cut off or damaged among its {count:,} points: {error}") from error
+        raise InputError(
+            f"{path} is cut off or damaged among its {count:,} points: {' '.join(str(error).split())[:200]}"
+        ) from error
 
 
-def _last_line_short(data, header, counts):
+def _last_line_short(data, element):
     """Whether the last line, which has no line end, lacks numbers: a copy that broke off there."""
     words = bytes(data[data.rfind(b"\n") + 1 :]).split()
     place = 0
-    for item in [element for element in header if counts[element.name]][-1].properties:
+    for item in element.properties:
         if place >= len(words):
             return True
-        place += 1 + (int(float(words[place])) if hasattr(item, "list_dtype") else 0)
+        if item.length is None:
+            place += 1
+        elif re.fullmatch(rb"[0-9]{1,9}", words[place]):
+            place += 1 + int(words[place])
+        else:
+            return True
     return place > len(words)
 
 

@@ -1,0 +1,85 @@
+"""LAS and LAZ: everything is kept, and what a damaged header promises is compared with the file first."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from s3dis_seg.data.scans import las
+from s3dis_seg.files import InputError
+
+laspy = pytest.importorskip("laspy")
+
+
+def las_file(path, count=500):
+    header = laspy.LasHeader(version="1.2", point_format=3)
+    header.scales = np.full(3, 0.001)
+    data = laspy.LasData(header)
+    data.xyz = np.random.default_rng(0).random((count, 3)) * 3
+    data.gps_time = np.arange(count) / 7
+    data.write(str(path))
+    return path
+
+
+def columns_of(count=5):
+    return {axis: np.arange(count, dtype=np.float64) for axis in "xyz"}
+
+
+@pytest.mark.parametrize("name", ["a.las", "a.laz"])
+def test_attributes_are_read_as_laspy_reads_them(tmp_path, name):
+    path = las_file(tmp_path / name)
+    columns, _ = las.read(path)
+    expected = laspy.read(path)
+    np.testing.assert_array_equal(columns["x"], expected.x)
+    np.testing.assert_array_equal(columns["gps_time"], expected.gps_time)
+
+
+@pytest.mark.parametrize("name", ["a.las", "a.laz"])
+def test_attributes_named_like_axes_and_bools_survive(tmp_path, name):
+    extra = {"xy": np.arange(5) + 0.5, "flag": np.array([True, False, True, True, False])}
+    las.write(tmp_path / name, columns_of() | extra)
+    columns, _ = las.read(tmp_path / name)
+    np.testing.assert_array_equal(columns["xy"], extra["xy"])
+    np.testing.assert_array_equal(columns["flag"], extra["flag"])
+
+
+def test_version_scales_and_records_are_kept(tmp_path):
+    columns, source = las.read(las_file(tmp_path / "a.las"))
+    source.header.vlrs.append(laspy.VLR("someone", 7, "what", b"1234"))
+    las.write(tmp_path / "b.las", columns, source)
+    header = laspy.read(tmp_path / "b.las").header
+    assert str(header.version) == "1.2" and header.point_format.id == 3 and header.vlrs[-1].record_id == 7
+    np.testing.assert_array_equal(header.scales, 0.001)
+
+
+@pytest.mark.parametrize(("place", "kind", "value", "message"), [
+    (100, "<I", 2**32 - 1, "4,294,967,295 variable length records"),
+    (107, "<I", 2**32 - 1, "promises 4,294,967,295 points, it holds 500"),
+    (107, "<I", 400, "holds more than the 400 points"),
+    (96, "<I", 10**9, "points start at byte 1,000,000,000"),
+    (105, "<H", 5, "5 bytes a point"),
+    (131, "<d", float("nan"), "scales or offsets"),
+])  # fmt: skip
+def test_headers_that_promise_too_much_are_one_sentence(tmp_path, place, kind, value, message):
+    path = las_file(tmp_path / "a.las")
+    content = bytearray(path.read_bytes())
+    struct.pack_into(kind, content, place, value)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        las.read(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_las_cut_between_records_is_refused(tmp_path):
+    path = las_file(tmp_path / "a.las")
+    path.write_bytes(path.read_bytes()[: -200 * 34])
+    with pytest.raises(InputError, match="promises 500 points, it holds 300"):
+        las.read(path)
+
+
+def test_a_cut_laz_is_one_sentence(tmp_path):
+    path = las_file(tmp_path / "a.laz")
+    path.write_bytes(path.read_bytes()[:-900])
+    with pytest.raises(InputError) as error:
+        las.read(path)
+    assert "\n" not in str(error.value)
