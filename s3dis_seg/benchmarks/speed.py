@@ -180,14 +180,14 @@ class Stopwatch:
 
 def _network(settings, side, state, watch):
     """The network of one side. -> module, function of (blocks, ranks) to logits"""
-    network = DeepGCN(settings.config)
+    timed = FAST._replace(
+        dilated_knn=watch.timed("k-NN", FAST.dilated_knn), edge_conv=watch.timed("edge convolutions", FAST.edge_conv)
+    )
+    network = DeepGCN(settings.config, timed)
     network.load_state_dict(state)
     if side == "official":
         official = Official(network).to(settings.device)
         return official, lambda blocks, ranks: official(blocks, ranks, watch)
-    network.operations = FAST._replace(
-        dilated_knn=watch.timed("k-NN", FAST.dilated_knn), edge_conv=watch.timed("edge convolutions", FAST.edge_conv)
-    )
     network = network.to(settings.device)
     return network, lambda blocks, ranks: network(blocks, ranks=ranks)
 

@@ -1,4 +1,4 @@
-"""Dilated k nearest neighbours: the contract, and the choice between the forms.
+"""Dilated k nearest neighbours: what every backend has to return, and the choice of the backend.
 
 Neighbours of a point are all points of its cloud in the order of (distance, index), the point itself at rank 0 before
 all others, also before those that lie on it. Letters: B clouds, N points, C channels, k neighbours.
@@ -89,7 +89,7 @@ def _on_torch_cluster(x, ranks):
     if len(found) != B * N * needed:
         raise ValueError(f"torch-cluster found {len(found)} neighbours where {B * N * needed} were asked for")
     found = found.view(B, N, needed) - torch.arange(B, device=x.device)[:, None, None] * N
-    # In front of the others it may be at any place, or at none: then the last one gives way.
+    # The point itself may be anywhere in its row. If it is missing, the last neighbour is dropped instead of it.
     own = torch.arange(N, device=x.device)[:, None]
     others = (found != own).int()
     others[..., -1] *= 1 - others.all(-1).int()

@@ -51,7 +51,7 @@ def _kernel(function, flags=("contract", "nsz")):
 
 
 def _kernel_of_numbers(function):
-    """As _kernel, where what is no number may be taken for any: the minimum of many then fits into vectors."""
+    """As _kernel, but LLVM may assume that there is no NaN (`nnan`), so that min and max vectorise."""
     return _kernel(function, flags=("contract", "nsz", "nnan"))
 
 
@@ -216,7 +216,7 @@ def _likely_limit(distances, sample, wanted, largest):
     for j in range(sample):
         low = min(low, distances[j])
         high = max(high, distances[j] if distances[j] < largest else -largest)
-    # Ended long before by ordinary features; a few far outliers make `high` that much too high.
+    # Ordinary features need a few halvings. 48 are for features with far outliers, where `high` starts much too high.
     for _ in range(48):
         middle = low + half * (high - low)
         below = np.int32(0)
@@ -256,7 +256,7 @@ _keep = _keep_vectors if _AVX512 else _keep_singly
 
 @_kernel
 def _sort(values, indices, n, gap):
-    """Sort the first n by (value, index), which are seldom 3 * gap places away from their own: shell sort."""
+    """Shell sort of the first n by (value, index). gap: about a third of how far an element may be from its place."""
     while gap > 0:
         for i in range(gap, n):
             value, index, j = values[i], indices[i], i - gap
@@ -282,7 +282,7 @@ def _pick(values, indices, n, ranks, out, bins, counts, places, kept, near_value
     if high > low:
         scale /= high - low
     for i in range(n):
-        # Where this overflows, it does so for all but the lowest, and one bin takes them all.
+        # If this overflows, it does so for all values but the lowest: they share one bin, which is slower but right.
         bins[i] = min(max(np.int32((values[i] - low) * scale), _FIRST_BIN), last_bin)
     counts[:used] = 0
     places[:used] = -1
@@ -315,8 +315,8 @@ def _pick(values, indices, n, ranks, out, bins, counts, places, kept, near_value
         out[w] = near_indices[out[w]]
 
 
-# In the module and not in a closure: numba finds a kernel in its cache again by the value of what it encloses, and that
-# of instructions is another one in every process.
+# These two are names of the module and not variables of a closure. numba's cache compares the values that a kernel
+# closes over, and an intrinsic is a new object in every process: the cached kernel would never be found again.
 _tile_of_products = _instructions(_write_tile(differences=False))
 _tile_of_differences = _instructions(_write_tile(differences=True))
 
@@ -356,7 +356,7 @@ def _search(differences, points, panels, start, order, places, ranks, sample, la
                 n = _keep(own, order, limit, values, indices)
                 aim *= 2
             if n < needed:
-                # Features that overflow or are no numbers: such points come last, by their index.
+                # Points whose distance overflows or is NaN come last, in the order of their indices.
                 for j in range(len(places)):
                     if j != i and not own[places[j]] <= limit:
                         values[n], indices[n] = largest, j
@@ -436,7 +436,7 @@ def _write_extreme(v, c, neighbors, sign, e, arg, i, k, base, channels, channel,
         if sums:
             total, squares, count = sums
             y = b.fadd(a, other)
-            # relu that keeps what is no number
+            # A ReLU that keeps NaN.
             r = b.select(b.fcmp_ordered("<=", y, v.zero), v.zero, y)
             new += [b.fadd(total, r), v.multiply_add(r, r, squares),
                     b.fadd(count, b.select(v.positive(r), v.one, v.zero))]  # fmt: skip
@@ -507,7 +507,7 @@ def _write_incoming(v, values, arg, sources, total, j, first, last, channels, ch
         total, before = state
         i = v.scalar(sources, edge)
         there = b.add(b.mul(i, channels), channel)
-        # A point may name a neighbour twice: two edges, side by side, of which the extreme is at one.
+        # A table may name a neighbour of a point twice. The two edges are then side by side; count the value once.
         chosen = b.and_(b.icmp_signed("==", v.load(arg, there), myself), v.splat(b.icmp_signed("!=", i, before)))
         total = b.fadd(total, b.select(chosen, v.load(values, there), v.zero))
         if statistics:
@@ -573,7 +573,7 @@ def _whole_vectors(lanes, *arrays):
 
 
 def _pieces(rows):
-    """The same for any number of threads, and so are sums over a piece."""
+    """Pieces of 256 rows, whatever the number of threads: sums over pieces are then the same on every machine."""
     return [(first, min(first + 256, rows)) for first in range(0, rows, 256)]
 
 

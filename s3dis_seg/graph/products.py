@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-# Private to torch, but what its own compiler emits for CPUs; where it is missing, torch's choice has to do.
+# Private to torch, but what torch.compile emits for CPUs. Where it is missing, F.linear is used.
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 
 
@@ -36,7 +36,7 @@ class _Linear(torch.autograd.Function):
 
 
 def _product(x, weight, bias=None):
-    # Parts of a larger matrix would send oneDNN to its slowest form.
+    # oneDNN takes its slowest path for views of a larger matrix.
     return _ONEDNN(_whole(x), _whole(weight), bias, "none", [], "")
 
 

@@ -9,7 +9,7 @@ import torch
 from s3dis_seg.classes import CLASSES
 from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.files import InputError
-from s3dis_seg.models.config import DeepGCNConfig
+from s3dis_seg.models.config import DeepGCNConfig, shortened
 
 SCHEMA_VERSION = 1
 
@@ -60,18 +60,18 @@ def _faults_of_network(config):
 def _faults_of_blocks(blocks):
     """What is wrong with a BlockSettings of a file. Yields texts."""
     if not _is_integer(blocks.num_points) or not 1 <= blocks.num_points <= MOST_POINTS:
-        yield f"its blocks have {blocks.num_points!r} points; expected 1 to {MOST_POINTS:,}"
+        yield f"its blocks have {shortened(blocks.num_points)} points; expected 1 to {MOST_POINTS:,}"
     ranges = {"block_size": (0.05, 100.0), "grid": (0.0, 10.0), "frame_size": (0.05, math.inf)}
     for name, (least, most) in ranges.items():
         value = getattr(blocks, name)
         if not _is_number(value) or not least <= value <= most:
-            yield f"its {name} is {value!r} m; expected {least:g} to {most:g}"
+            yield f"its {name} is {shortened(value)} m; expected {least:g} to {most:g}"
     if _is_number(blocks.grid) and 0 < blocks.grid < 0.002:
         yield f"its grid is {blocks.grid!r} m; expected 0, or at least 0.002"
     if blocks.tallest is not None and (not _is_number(blocks.tallest) or not 0.1 <= blocks.tallest <= 1000):
-        yield f"its tallest room is {blocks.tallest!r} m high; expected 0.1 to 1000"
+        yield f"its tallest room is {shortened(blocks.tallest)} m high; expected 0.1 to 1000"
     if blocks.normalization not in ("none", "official"):
-        yield f"its normalization is {blocks.normalization!r}; expected 'none' or 'official'"
+        yield f"its normalization is {shortened(blocks.normalization)}; expected 'none' or 'official'"
 
 
 def _faults_of_words(card):
@@ -84,7 +84,13 @@ def _faults_of_words(card):
     if len(card.class_names) != card.config.num_classes:
         yield f"it names {len(card.class_names)} classes for {card.config.num_classes} outputs"
     if not isinstance(card.provenance, dict):
-        yield "what it says about its origin is no dictionary"
+        yield "its provenance is no dictionary"
+    elif not _is_list_of_texts(card.provenance.get("untrained_classes") or []):
+        yield "its untrained classes are no list of names"
+
+
+def _is_list_of_texts(value):
+    return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
 
 
 def _is_integer(value):

@@ -18,7 +18,7 @@ from s3dis_seg.classes import CLASSES
 from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.files import InputError, replacing
 from s3dis_seg.models.card import SCHEMA_VERSION, Card, plain, require_believable, require_classes
-from s3dis_seg.models.config import DeepGCNConfig, model_config
+from s3dis_seg.models.config import DeepGCNConfig, model_config, shortened
 from s3dis_seg.models.deepgcn import DeepGCN
 from s3dis_seg.models.official import read_official
 from s3dis_seg.models.shipped import find_checkpoint
@@ -65,17 +65,18 @@ def load_checkpoint(path: str | Path, model: str | None = None, **overrides) -> 
     """
     path = find_checkpoint(path)
     content, sha256 = _read(path)
+    _require_plain_tensors(content.get("state_dict", content), path)
     if content.get("format") == FORMAT:
         card, state = _own(content, path, model, overrides)
     else:
         card, state = read_official(content, path, model, overrides)
     card.sha256 = sha256
     require_believable(card, path)
-    state = _as_stored_weights(state, path)
     with torch.device("meta"):
         network = DeepGCN(card.config)
-    _require_fit(state, network.state_dict(), path)
-    network.load_state_dict(state, assign=True)
+    expected = network.state_dict()
+    _require_fit(state, expected, path)
+    network.load_state_dict(_usable_weights(state, expected, path), assign=True)
     return network.eval(), card
 
 
@@ -129,20 +130,37 @@ def _require_sound_archive(data, path, again):
             raise InputError(f"{path} has a wrong checksum inside: {again}")
 
 
-def _as_stored_weights(state, path):
-    """Weights as plain finite tensors, 16 bits widened to 32. InputError for any other kind. -> state dict"""
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise InputError(f"{path} is damaged: its weights are no tensors; copy or download it again")
-    widened = {}
+def _require_plain_tensors(state, path):
+    """InputError for weights that are not tensors of real numbers, each stored in the file.
+
+    A tensor may claim more elements than are stored: whatever computes with it would allocate them all.
+    """
+    if not isinstance(state, dict):
+        return
     for name, value in state.items():
-        if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized or value.is_complex():
+        if not isinstance(value, torch.Tensor):
+            continue
+        plain_kind = value.layout == torch.strided and value.device.type == "cpu"
+        if not isinstance(name, str) or not plain_kind or value.is_quantized or value.is_complex():
             raise InputError(f"{path} is damaged: {name} is no plain tensor of numbers; copy or download it again")
-        if value.dtype in (torch.float16, torch.bfloat16):
-            value = value.float()
+        if value.nbytes > value.untyped_storage().nbytes():
+            raise InputError(f"{path} is damaged: {name} claims more numbers than it holds; copy or download it again")
+
+
+def _usable_weights(state, expected, path):
+    """Weights in the number types of the network: those of 16 bits become float32. -> state dict
+
+    InputError where they are not finite, or a variance is negative. Call it after `_require_fit`, since it allocates.
+    """
+    usable = {}
+    for name, value in state.items():
+        value = value.to(expected[name].dtype)
         if value.is_floating_point() and not bool(value.isfinite().all()):
             raise InputError(f"{path} cannot be used: {name} holds NaN or infinite numbers; take an earlier checkpoint")
-        widened[name] = value
-    return widened
+        if name.endswith("running_var") and bool((value < 0).any()):
+            raise InputError(f"{path} cannot be used: {name} holds negative variances; take an earlier checkpoint")
+        usable[name] = value
+    return usable
 
 
 def _numpy_numbers():
@@ -156,7 +174,11 @@ def _own(content, path, model, overrides):
     """Card and state dict of a file of ours."""
     version = content.get("schema_version")
     if not isinstance(version, int) or version > SCHEMA_VERSION:
-        raise InputError(f"{path} was written by a newer s3dis_seg (its schema is {version!r}); update this one")
+        raise InputError(
+            f"{path} was written by a newer s3dis_seg (its schema is {shortened(version)}); update this one"
+        )
+    if not isinstance(content.get("class_names", ()), (list, tuple)):
+        raise InputError(f"{path} is damaged: its class names are no list; copy or download it again")
     try:
         card = Card(
             model=content["model"],
@@ -188,6 +210,8 @@ def _known(overrides):
 
 def _require_fit(state, expected, path):
     """InputError unless the tensors have the names and shapes of the network's."""
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(f"{path} is damaged: its weights are no tensors; copy or download it again")
     missing, unknown = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
     if missing or unknown:
         what = f"lacks {missing[0]}" if missing else f"has {unknown[0]}, which the network lacks"

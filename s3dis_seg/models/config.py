@@ -1,5 +1,6 @@
 """The numbers of a network, and the named networks. Importable without torch, so that `--help` is quick."""
 
+import reprlib
 from dataclasses import dataclass, fields, replace
 
 from s3dis_seg.files import InputError
@@ -7,6 +8,12 @@ from s3dis_seg.files import InputError
 CONVOLUTIONS = ("edge", "mr", "sage", "sage-normalized", "gin", "gcn", "gcn-symmetric")  # see convolutions.py
 BLOCKS = ("res", "dense", "plain")
 GRAPHS = ("dynamic", "fixed")
+
+
+def shortened(value):
+    """A value for an error, in at most 80 characters: a damaged file may hold any, however large."""
+    text = reprlib.repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 @dataclass(frozen=True)
@@ -34,17 +41,17 @@ class DeepGCNConfig:
     def __post_init__(self):
         for name, choices in (("block", BLOCKS), ("conv", CONVOLUTIONS), ("graph", GRAPHS)):
             if getattr(self, name) not in choices:
-                raise InputError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}")
+                raise InputError(f"{name} is {shortened(getattr(self, name))}; choose one of {', '.join(choices)}")
         for name, least in (("blocks", 1), ("channels", 1), ("k", 1), ("in_channels", 3), ("num_classes", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InputError(f"{name} is {value!r}; it must be an integer of at least {least}")
+                raise InputError(f"{name} is {shortened(value)}; it must be an integer of at least {least}")
         if not isinstance(self.dilation, bool):
-            raise InputError(f"dilation is {self.dilation!r}; it must be True or False")
+            raise InputError(f"dilation is {shortened(self.dilation)}; it must be True or False")
         for name, below in (("epsilon", False), ("dropout", True)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-                raise InputError(f"{name} is {value!r}; it must be a number from 0 to 1")
+                raise InputError(f"{name} is {shortened(value)}; it must be a number from 0 to 1")
             if below and value == 1:
                 raise InputError(f"{name} is 1; it must be below 1")
 

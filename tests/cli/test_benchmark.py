@@ -16,7 +16,7 @@ from s3dis_seg.models.config import model_config
 from s3dis_seg.models.convolutions import FAST
 from s3dis_seg.models.deepgcn import DeepGCN
 from s3dis_seg.models.zoo import create_model
-from s3dis_seg.training import TrainConfig
+from s3dis_seg.training import RECIPES, TrainConfig
 
 
 @pytest.mark.parametrize("block", ["res", "plain", "dense"])
@@ -143,6 +143,24 @@ def test_a_proof_compares_trainings_with_both_forms(room, tmp_path, capsys):
     definition = first.pop("definition")
     near = {name: abs(loss / definition - 1) for name, loss in first.items()}
     assert near["engine"] < 0.05 and near["rounded otherwise"] < 0.05 < near["another seed"]
+
+
+def test_trainings_with_both_forms_differ_less_than_two_seeds(room, monkeypatch):
+    # The graph is fixed in xyz and the learning rate low, so that rounding is not amplified: in a dynamic graph one
+    # exchanged neighbour changes the features in which the next block searches, and after six steps of the published
+    # rate the engine may be as far from the definition as another seed, depending on the processor. Observed for four
+    # seeds: first loss within 7e-6 and all within 6e-3 of the definition; other seeds from 9e-2 to 2e-1.
+    monkeypatch.setattr(proof, "at_the_same_weights", lambda *_: {})
+    settings = RECIPES["published"] | {"lr": 1e-4}
+    config = TrainConfig(
+        str(room), ("Area_1_office_1",), model="resgcn7", num_points=128, batch_size=2, overrides={"graph": "fixed"},
+        **settings,
+    )  # fmt: skip
+    report = proof.prove(config, 6, "cpu")
+    first = {name: losses[0] for name, losses in report["losses"].items()}
+    assert abs(first["engine"] / first["definition"] - 1) < 1e-4
+    assert abs(first["another seed"] / first["definition"] - 1) > 1e-3
+    assert report["steps_differ"]["engine"] < report["steps_differ"]["another seed"] / 3
 
 
 def test_a_proof_finds_an_engine_that_computes_something_else(room, monkeypatch):

@@ -1,4 +1,4 @@
-"""Maximum over edges: the same function, gradients and running statistics as the textbook form, in less memory."""
+"""Maximum over edges: the same function, gradients and running statistics as the definition, in less memory."""
 
 import copy
 import sys
@@ -75,7 +75,7 @@ def test_an_edge_convolution_by_hand(kernels):
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("C, D, k", [(3, 5, 4), (9, 64, 16), (64, 33, 7), (17, 16, 1), (128, 130, 3)])
-def test_it_is_the_textbook_form_to_1e_9_in_float64(kernels, C, D, k, training):
+def test_it_is_the_definition_to_1e_9_in_float64(kernels, C, D, k, training):
     x = random(2, 61, C)
     neighbors = dilated_knn(x, k, dilation=2)
     step = (x, neighbors, *layer(C, D))
@@ -86,7 +86,7 @@ def test_it_is_the_textbook_form_to_1e_9_in_float64(kernels, C, D, k, training):
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("C, D, k", [(3, 64, 16), (64, 64, 16), (2048, 7, 2), (5, 2048, 3)])
-def test_it_is_the_textbook_form_to_1e_4_in_float32(kernels, C, D, k, training):
+def test_it_is_the_definition_to_1e_4_in_float32(kernels, C, D, k, training):
     x = random(3, 101, C, dtype=torch.float32)
     step = (x, dilated_knn(x, k, dilation=3), *layer(C, D, torch.float32))
     assert_same(
@@ -104,7 +104,7 @@ def test_points_that_repeat_and_neighbours_named_twice_give_their_gradient_to_th
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-def test_scales_of_zero_take_the_first_neighbour_as_the_textbook_maximum_does(kernels, training):
+def test_scales_of_zero_take_the_first_neighbour_as_the_maximum_of_the_definition_does(kernels, training):
     x = random(1, 30, 4)
     weight, bias, norm = layer(4, 20)
     with torch.no_grad():

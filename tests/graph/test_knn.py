@@ -1,4 +1,4 @@
-"""Dilated neighbours: one contract, held by every backend, checked against the textbook form in float64."""
+"""Dilated neighbours: one contract, held by every backend, checked against the definition in float64."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""The Triton kernels against the textbook forms: on a GPU where there is one, else small, in Triton's interpreter."""
+"""The Triton kernels against the definition: on a GPU where there is one, else small, in Triton's interpreter."""
 
 import importlib.util
 import os

@@ -4,6 +4,8 @@ import io
 import math
 import os
 import pickle
+import time
+import zipfile
 from collections import OrderedDict
 
 import numpy as np
@@ -299,3 +301,117 @@ def test_weights_that_do_not_fit_are_named(saved, change, words):
     torch.save(content, saved)
     with pytest.raises(InputError, match=words):
         load_checkpoint(saved)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files that say of themselves what cannot be
+
+
+def explosive():
+    """A list that takes some hundred bytes in a file and a terabyte when it is printed."""
+    value = ["x"]
+    for _ in range(40):
+        value = [value, value]
+    return value
+
+
+def put(part, name, value):
+    """A damage: content[part][name] = value; value may be a function of the old one."""
+
+    def damage(content):
+        content[part][name] = value(content[part][name]) if callable(value) else value
+
+    return damage
+
+
+WEIGHT = "head.linear.weight"
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        *[(put("blocks", "block_size", value), "block_size") for value in (0, -1.0, 1e-9, math.nan, "1", None, True)],
+        *[(put("blocks", "grid", value), "grid") for value in (-0.02, 1e-9, math.nan, math.inf, "fine")],
+        *[(put("blocks", "frame_size", value), "frame_size") for value in (math.nan, 0.0, -8.0, "room")],
+        *[(put("blocks", "tallest", value), "tallest") for value in (0, 1e-9, math.nan, math.inf, [3])],
+        *[(put("blocks", "num_points", value), "points") for value in (10**9, 0, -1, 4096.0, True)],
+        *[(put("blocks", "normalization", value), "normalization") for value in ("other", None, "x" * 10**6)],
+        *[(put("blocks", "block_size", explosive()), "block_size")],
+        *[(put("config", "blocks", value), "blocks") for value in (100_000, 0, -1, 2.5, explosive())],
+        *[(put("config", name, 10**9), name) for name in ("channels", "k", "in_channels")],
+        *[(put("config", "conv", value), "conv") for value in ("other", {}, explosive())],
+        *[(put("config", name, math.nan), name) for name in ("epsilon", "dropout")],
+        (put("config", "more", 1), "incomplete or damaged"),
+        (lambda content: content.update(config=3), "incomplete or damaged"),
+        (lambda content: content.update(schema_version=explosive()), "schema"),
+        (lambda content: content.update(class_names=[*map(str, range(12)), 12]), "names of its classes"),
+        (lambda content: content.update(class_names=["wall"] * 13), "same name"),
+        (lambda content: content.update(class_names=["wall"]), "names 1 classes for 13 outputs"),
+        (lambda content: content.update(class_names="abcdefghijklm"), "class names are no list"),
+        (lambda content: content.update(model=["resgcn28"]), "name of its network"),
+        (lambda content: content.update(provenance=[]), "provenance is no dictionary"),
+        (lambda content: content.update(provenance={"untrained_classes": 3}), "untrained classes"),
+        (lambda content: content.update(state_dict=[1]), "weights are no tensors"),
+        (put("state_dict", WEIGHT, lambda old: old * math.nan), rf"{WEIGHT} holds NaN or infinite"),
+        (put("state_dict", WEIGHT, lambda old: old / 0), rf"{WEIGHT} holds NaN or infinite"),
+        (put("state_dict", "head.norm.running_var", lambda old: -old), "negative variances"),
+        (put("state_dict", WEIGHT, lambda old: old.to_sparse()), "no plain tensor"),
+        (put("state_dict", WEIGHT, lambda old: old.to("meta")), "no plain tensor"),
+        (put("state_dict", WEIGHT, lambda old: old.to(torch.complex64)), "no plain tensor"),
+        (put("state_dict", WEIGHT, lambda old: old[:1, :1].half().expand(10**6, 10**6)), "claims more numbers"),
+        (put("state_dict", 3, torch.ones(1)), "no plain tensor"),
+    ],
+)
+def test_a_damaged_card_or_weight_is_one_sentence_before_anything_is_allocated(saved, damage, words):
+    content = torch.load(saved, weights_only=True)
+    damage(content)
+    torch.save(content, saved)
+    start = time.perf_counter()
+    with pytest.raises(InputError, match=words) as caught:
+        load_checkpoint(saved)
+    assert time.perf_counter() - start < 2
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < len(str(saved)) + 400
+
+
+def test_an_official_file_whose_tensors_claim_more_than_they_hold_is_refused(model, tmp_path):
+    state = to_official(model.state_dict())
+    state["head.gconv.nn.0.weight"] = torch.zeros(1, 1, 1, 1).expand(10**6, 10**6, 1, 1)
+    torch.save(state, tmp_path / "c.pth")
+    with pytest.raises(InputError, match="claims more numbers than it holds"):
+        load_checkpoint(tmp_path / "c.pth", model="resgcn28", **SMALL)
+
+
+@pytest.mark.parametrize("lying", [False, True], ids=["honest", "lying about its size"])
+def test_a_zip_bomb_is_refused_without_being_unpacked(saved, lying):
+    data, packed = saved.read_bytes(), io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as given, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as bomb:
+        for name in given.namelist():
+            bomb.writestr(name, bytes(1 << 28) if name.endswith("data/0") else given.read(name))
+    content = packed.getvalue()
+    if lying:
+        content = content.replace((1 << 28).to_bytes(4, "little"), (16).to_bytes(4, "little"))
+    saved.write_bytes(content)
+    start = time.perf_counter()
+    with pytest.raises(InputError, match=r"more than its own size|damaged|wrong checksum"):
+        load_checkpoint(saved)
+    assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_widths_become_float32(saved, model, kind):
+    content = torch.load(saved, weights_only=True)
+    content["state_dict"] = {
+        key: value.to(kind) if value.is_floating_point() else value for key, value in content["state_dict"].items()
+    }
+    torch.save(content, saved)
+    loaded, _ = load_checkpoint(saved)
+    assert all(parameter.dtype == torch.float32 for parameter in loaded.parameters())
+    for key, value in model.state_dict().items():
+        rounded = value.to(kind).float() if value.is_floating_point() else value
+        assert torch.equal(loaded.state_dict()[key], rounded)
+    assert loaded(torch.rand(1, 40, 9)).isfinite().all()
+
+
+def test_the_shipped_weights_of_the_first_release_load():
+    network, card = load_checkpoint("resgcn14-s3dis-area6")
+    assert network.config.blocks == 14 and card.class_names == CLASSES

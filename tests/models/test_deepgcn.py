@@ -75,9 +75,9 @@ def test_every_combination_learns_and_both_engines_agree(block, conv):
     operations = FAST._replace(dilated_knn=dilated_knn)
     for graph, dilation in itertools.product(GRAPHS, (True, False)):
         settings = {"block": block, "conv": conv, "graph": graph, "dilation": dilation, "epsilon": 0.0}
-        fast, textbook = small(operations, **settings), small(DEFINITION, **settings)
-        torch.testing.assert_close(fast.eval()(x), textbook.eval()(x), rtol=1e-9, atol=1e-9)
-        found, wanted = gradients_of(fast.train(), x), gradients_of(textbook.train(), x)
+        fast, slow = small(operations, **settings), small(DEFINITION, **settings)
+        torch.testing.assert_close(fast.eval()(x), slow.eval()(x), rtol=1e-9, atol=1e-9)
+        found, wanted = gradients_of(fast.train(), x), gradients_of(slow.train(), x)
         for name, gradient in wanted.items():
             assert gradient.abs().max() > 0, name
             torch.testing.assert_close(found[name], gradient, rtol=1e-7, atol=1e-9)

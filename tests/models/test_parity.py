@@ -19,7 +19,7 @@ GOLDEN = {
     "dense-edge-5": ("densegcn28", {"blocks": 5, "channels": 8}),
     "res-mr-7": ("resmrgcn28", {"blocks": 7, "channels": 16}),
 }
-ENGINES = pytest.mark.parametrize("operations", [FAST, DEFINITION], ids=["fast", "textbook"])
+OPERATIONS = pytest.mark.parametrize("operations", [FAST, DEFINITION], ids=["fast", "definition"])
 
 
 class Oracle:
@@ -129,7 +129,7 @@ def assert_close(found, wanted):
     torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
 
 
-@ENGINES
+@OPERATIONS
 def test_evaluation_and_one_training_step_equal_the_authors(case, operations):
     model = case.loaded(operations)
     assert_close(model.eval()(case.points), case.oracle(training=False)(case.points))

@@ -27,7 +27,7 @@ rank, store = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
 x = torch.rand(4, 30, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-for name, operations in (("fast", FAST), ("textbook", DEFINITION)):
+for name, operations in (("fast", FAST), ("definition", DEFINITION)):
     for conv in ("edge", "mr"):
         found = two_steps(operations, conv, x.chunk(2)[rank], dist.group.WORLD)
         for key, value in found.items():
