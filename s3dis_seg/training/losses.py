@@ -32,7 +32,9 @@ def cross_entropy(logits, labels, label_smoothing=0.0, weights=None):
 def weight_of(labels, weights=None):
     """What the loss of some labels is divided by: the sum of the weights of the labelled ones. -> scalar tensor"""
     known = labels[labels != UNLABELLED]
-    return torch.tensor(len(known), device=labels.device) if weights is None else weights[known].sum()
+    if weights is None:
+        return torch.tensor(len(known), device=labels.device)
+    return weights[known].sum(dtype=torch.float64)
 
 
 def class_weights(kind, counts):
