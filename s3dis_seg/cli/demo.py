@@ -66,7 +66,7 @@ def run(arguments):
     _step(4, f"segment the room of Area {UNSEEN[-1]}, which the network has not seen")
     _command(f"segment {_quoted(scan)} --checkpoint {checkpoint} --out {_quoted(segmented)}")
     _step(5, "score it against its labels")
-    _command(f"evaluate {_quoted(segmented)} --label-field classification --out {_quoted(out / 'scores')}")
+    _command(f"score {_quoted(segmented)} --label-field classification --out {_quoted(out / 'scores')}")
     _step(6, "draw it")
     _command(f"view {_quoted(segmented)} --color scan prediction truth --save {_quoted(picture)}")
     _farewell(out, segmented, picture, time.perf_counter() - start)
@@ -77,12 +77,11 @@ def _step(number_of_step, what):
 
 
 def _write_rooms(folder, seed):
-    from tqdm import tqdm
-
+    from s3dis_seg.cli.progress import bar as progress_bar
     from s3dis_seg.synthetic.rooms import write_release
 
     count = sum(ROOMS.values())
-    with tqdm(total=count, unit=" rooms") as bar:
+    with progress_bar(count, "rooms") as bar:
         write_release(folder, ROOMS, seed, DENSITY, progress=lambda name: bar.update())
     print(f"wrote {count} rooms to {folder}")
 

@@ -168,7 +168,7 @@ def test_the_map_of_keys_is_exact_both_ways(model):
 
 
 def test_names_are_found_in_the_folders_of_shipped_weights(saved, monkeypatch, tmp_path):
-    monkeypatch.setattr(shipped, "_shipped_folders", lambda: (tmp_path / "none", tmp_path))
+    monkeypatch.setattr(shipped, "_shipped_folder", lambda: tmp_path)
     assert find_checkpoint("best") == find_checkpoint("best.pt") == saved
     assert find_checkpoint(str(saved)) == saved
     with pytest.raises(InputError, match=r"no checkpoint worst; name a file \(shipped weights: best\)"):

@@ -267,7 +267,7 @@ def test_a_sparse_scan_and_wrong_units_are_told():
     xyz, rgb = scan_of(600, size=(12.0, 12.0, 2.5))
     assert "is sparse" in " ".join(segmenter_of(ByRed())(xyz, rgb).warnings)
     xyz, rgb = scan_of(300)
-    assert "looks like cm" in " ".join(segmenter_of(ByRed()).plan(xyz * 100, rgb).warnings)
+    assert "looks like centimetres" in " ".join(segmenter_of(ByRed()).plan(xyz * 100, rgb).warnings)
 
 
 # --- the plan and what is told ----------------------------------------------------------------------------------------
