@@ -383,7 +383,8 @@ def _room_values(content, rng):
             name = rng.choice(names)
             if name not in holder:
                 continue
-            old = holder[name][()] if holder is file.attrs or isinstance(holder[name], h5py.Dataset) else None
+            small = holder is file.attrs or (isinstance(holder[name], h5py.Dataset) and holder[name].nbytes < 1 << 20)
+            old = holder[name][()] if small and holder is file else holder[name] if small else None
             del holder[name]
             what = rng.choice(("gone", "odd", "odd", "type", "shape", "numbers", "numbers", "huge", "text"))
             done.append(f"{name} {what}")
@@ -396,8 +397,8 @@ def _room_values(content, rng):
                         ("[]", "{}", "[" * 100_000, '["a"]', '[{"x": 1}]', "[1, null]", "NaN", "1e999")
                     )
                 elif what == "huge" and holder is file:
-                    chunks = rng.choice((None, True))
-                    file.create_dataset(name, rng.choice(((2**40,), (2**40, 3), (2**33, 2))), "f4", chunks=chunks)
+                    shape = rng.choice(((2**40,), (2**40, 3), (2**33, 2)))
+                    file.create_dataset(name, shape, getattr(old, "dtype", "f4"), chunks=rng.choice((None, True)))
                 elif what == "type" and numbers:
                     holder[name] = old.astype(
                         rng.choice(("f8", "f4", "i8", "i4", "u1", "i1", ">f4", ">i8", "f2", "S5"))

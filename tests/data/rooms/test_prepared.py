@@ -263,7 +263,7 @@ def test_a_file_without_a_sound_root_is_one_sentence(tmp_path, monkeypatch):
 
     path = write_room(make_room(), tmp_path)
     monkeypatch.setattr(h5py.Group, "__getitem__", no_root)
-    with pytest.raises(InputError, match="is damaged .*object type.*prepare again"):
+    with pytest.raises(InputError, match=r"is damaged .*object type.*prepare again"):
         _ = RoomFile(path).name
 
 
