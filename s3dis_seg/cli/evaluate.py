@@ -13,13 +13,12 @@ Examples:
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 
 from s3dis_seg.classes import AREAS
 from s3dis_seg.cli.options import add_network_arguments, network_of, number
 from s3dis_seg.cli.progress import bar as progress_bar
-from s3dis_seg.cli.results import print_results, write_results
+from s3dis_seg.cli.results import print_results, require_writable, write_results
 from s3dis_seg.files import InputError
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 
@@ -64,7 +63,7 @@ def run(arguments):
     _refuse_combinations(arguments)
     folder = arguments.predictions or (arguments.out and arguments.out / "predictions")
     for place in filter(None, (arguments.out, folder)):
-        _require_writable(place)
+        require_writable(place)
     folds, stride, warnings = _folds(arguments)
     for warning in warnings:
         print(f"warning: {warning}")  # before hours of work, and again with the scores
@@ -100,16 +99,6 @@ def _refuse_combinations(arguments):
         raise InputError("--passes: only with --protocol all-points; the published protocol looks once")
     if published and arguments.stride not in (None, 0.5, 1.0):
         raise InputError(f"--stride {arguments.stride}: published scores have --stride 1.0 or 0.5")
-
-
-def _require_writable(folder):
-    """InputError now rather than after the first room, where nothing can be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}; name another folder") from error
 
 
 def _folds(arguments):

@@ -10,7 +10,7 @@ Examples:
 
 from pathlib import Path
 
-from s3dis_seg.cli.results import print_results, write_results
+from s3dis_seg.cli.results import print_results, require_writable, write_results
 from s3dis_seg.files import InputError
 
 
@@ -27,6 +27,8 @@ def run(arguments):
     from s3dis_seg.evaluation.scoring import score_scan
     from s3dis_seg.metrics import scores
 
+    if arguments.out:
+        require_writable(arguments.out)
     confusions = {}
     for path in arguments.scans:
         if str(path) in confusions:
