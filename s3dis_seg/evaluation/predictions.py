@@ -4,8 +4,6 @@ Each file holds the settings it was made with, and is used only where these are 
 """
 
 import json
-import zipfile
-import zlib
 from dataclasses import asdict
 
 import numpy as np
@@ -45,14 +43,18 @@ def load_predictions(path, key):
             if str(content["made_from"]) != key:
                 return None, False
             labels, predictions = content["labels"], content["predictions"]
-            if labels.dtype == predictions.dtype == np.uint8 and labels.shape == predictions.shape:
+            if _are_bytes(labels) and _are_bytes(predictions) and labels.shape == predictions.shape:
                 return (labels, predictions), False
     except FileNotFoundError:
         return None, False
-    # RuntimeError: a flipped bit can make the archive look encrypted.
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, MemoryError):
+    except Exception:  # damaged bytes can raise any exception in numpy's reader
         pass
     return None, True
+
+
+def _are_bytes(values):
+    """Whether it is a (P,) uint8 array. A member of an archive that is no array comes as a text of bytes."""
+    return isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype == np.uint8
 
 
 def save_predictions(path, key, labels, predictions):
