@@ -77,9 +77,3 @@ def test_a_scan_named_twice_is_refused(tmp_path, capsys):
     write_scan(tmp_path / "scan.npy", Scan(np.zeros((2, 3)), columns=columns))
     assert main(["score", str(tmp_path / "scan.npy"), str(tmp_path / "scan.npy")]) == 2
     assert "named twice" in capsys.readouterr().err
-
-
-def test_a_folder_that_cannot_be_written_is_told_before_any_scan_is_read(tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    assert main(["score", str(tmp_path / "none.ply"), "--out", str(tmp_path / "file" / "scores")]) == 2
-    assert "cannot write to" in capsys.readouterr().err

@@ -75,7 +75,9 @@ def test_one_bad_scan_does_not_stop_the_others(checkpoint, scan, tmp_path, capsy
     assert segment(bad, scan, "--checkpoint", checkpoint, "--out", out, "--stride", 1) == 2
     assert (out / "scan.ply").exists() and not (out / "bad.ply").exists()
     told = capsys.readouterr()
-    assert "is not a PLY file" in told.out and f"1 of 2 scans were not segmented, as said above: {bad}" in told.err
+    assert (
+        "is not a PLY file" in told.out and f"1 of 2 scans were not segmented, for the reasons above: {bad}" in told.err
+    )
 
 
 def test_oddities_of_a_scan_are_told(checkpoint, scan, tmp_path, capsys):
@@ -90,7 +92,7 @@ def test_oddities_of_a_scan_are_told(checkpoint, scan, tmp_path, capsys):
     assert segment(scan, "--checkpoint", checkpoint, "--out", out, "--units", "mm") == 0
     told = capsys.readouterr().out
     assert "no colours" in told and "1 of 1,500 points have NaN" in told and "none" in told
-    assert "the property prediction that was there is now source_prediction" in told
+    assert "the scan had a property prediction already; it is called source_prediction now" in told
     assert PlyData.read(out)["vertex"]["prediction"][0] == 255
 
 
