@@ -298,7 +298,7 @@ def _autocast(config, team):
 def _seed_step(model, seed, number, team):
     """Stochastic dilation draws the same ranks in all processes, dropout other masks in each."""
     ranks, dropout = np.random.SeedSequence((seed, number)).generate_state(2).tolist()
-    model.generator.manual_seed(ranks)
+    model.seed_ranks(ranks)
     torch.manual_seed(dropout + team.rank)
 
 
