@@ -12,6 +12,7 @@ suspicious  read, but with another number of points than the valid file: for a p
 
 import argparse
 import collections
+import io
 import json
 import random
 import re
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 
 SECONDS = 10
@@ -138,7 +140,11 @@ def _array_files(folder, xyz, rgb, labels):
 
 def _text_files(folder, xyz, rgb, labels):
     files = {}
-    for kind, mark, header in (("txt", " ", ""), ("xyz", " ", ""), ("csv", ",", "x,y,z,red,green,blue\n")):
+    kinds = (
+        ("txt", " ", ""), ("xyz", "\t", "# x y z r g b\n"), ("csv", ",", "x,y,z,red,green,blue\n"),
+        ("asc", ";", "//X;Y;Z;R;G;B\n"), ("pts", " ", f"{POINTS}\n"),
+    )  # fmt: skip
+    for kind, mark, header in kinds:
         lines = (mark.join(map(str, (*map(float, point), *map(int, color)))) for point, color in zip(xyz, rgb))
         files[kind] = folder / f"{kind}.{kind}", POINTS
         files[kind][0].write_text(header + "\n".join(lines) + "\n")
@@ -199,27 +205,47 @@ def lzf_literals(content):
 
 
 def _our_files(folder, xyz, rgb, labels):
+    import torch
+
     import s3dis_seg
     from s3dis_seg.data.rooms.prepared import write_room
-    from s3dis_seg.data.rooms.room import room_of
+    from s3dis_seg.data.rooms.room import Repair, room_of
     from s3dis_seg.evaluation.predictions import save_predictions
     from s3dis_seg.models.card import Card
     from s3dis_seg.models.checkpoint import save_checkpoint
+    from s3dis_seg.models.official import layer_names
 
-    write_room(room_of("Area_1_office_1", xyz, rgb, labels), folder)
-    model = s3dis_seg.create_model("resgcn7")
-    save_checkpoint(folder / "checkpoint.pt", model, Card("resgcn7", model.config))
+    repairs = (Repair("Area_1/office_1/Annotations/chair_1.txt", 7, "a control character"),)
+    write_room(room_of("Area_1_office_1", xyz, rgb, labels, repairs=repairs), folder)
+    model = s3dis_seg.create_model("resgcn7", channels=8)
+    save_checkpoint(folder / "checkpoint.pt", model, Card(None, model.config), {"epoch": 1})
+    theirs = {ours: name for ours, name in layer_names({f"backbone.{place}.": 0 for place in range(6)}).items()}
+    state = {}
+    for key, value in model.state_dict().items():
+        layer, leaf = key.rsplit(".", 1)
+        state[f"{theirs[layer]}.{leaf}"] = value[:, :, None, None] if value.dim() == 2 else value
+    torch.save({"epoch": 1, "state_dict": state}, folder / "official.pth")
     save_predictions(folder / "predictions.npz", "key", labels, labels)
     (folder / "split.split").write_text("[train]\nArea_1_office_*\n[val]\n[test]\nArea_5_*  # the usual one\n")
-    return {"room": (folder / "Area_1_office_1.h5", POINTS), "checkpoint": (folder / "checkpoint.pt", None),
+    return {"room": (folder / "Area_1_office_1.h5", POINTS), "room-values": (folder / "Area_1_office_1.h5", POINTS),
+            "checkpoint": (folder / "checkpoint.pt", None), "checkpoint-values": (folder / "checkpoint.pt", None),
+            "official": (folder / "official.pth", None), "official-values": (folder / "official.pth", None),
             "predictions": (folder / "predictions.npz", None), "split": (folder / "split.split", None)}  # fmt: skip
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 
-def damaged(content, rng):
-    """One to three kinds of damage. bytes, random.Random -> bytes, what was done"""
+def damaged(content, rng, kind=""):
+    """One to three kinds of damage. bytes, random.Random -> bytes, what was done
+
+    A kind that ends in -values gets sound files with odd values in them. Every other archive is damaged inside, since
+    its checksums would tell of any other damage.
+    """
+    if kind in _VALUE_DAMAGES:
+        return _VALUE_DAMAGES[kind](content, rng)
+    if content[:2] == b"PK" and rng.random() < 0.5:
+        return _damaged_inside(content, rng)
     done = []
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         damage = rng.choice(_DAMAGES)
@@ -314,6 +340,162 @@ def _tail(content, rng):
     return content + rng.choice((b"\0", b"1 2 3\n", bytes(1000), content))
 
 
+def _damaged_inside(content, rng):
+    """Damage in one file of an archive, which is packed again with the right checksum."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    # The small files, such as the pickle, are where the structure is.
+    name = rng.choice(sorted(files) if rng.random() < 0.3 else sorted(files, key=lambda name: len(files[name]))[:4])
+    name = next((pickle for pickle in files if pickle.endswith("data.pkl")), name) if rng.random() < 0.5 else name
+    files[name], how = damaged(files[name], rng)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(
+        packed, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    ) as out:
+        for name_there, data in files.items():
+            out.writestr(zipfile.ZipInfo(name_there), data)
+    return packed.getvalue(), f"{how} in {name}"
+
+
+def _odd_value(rng):
+    import numpy as np
+
+    return rng.choice((
+        None, True, -1, 0, 1, 255, 2**31, 2**62, 10**400, -1.5, 1e-300, 1e300, float("nan"), float("inf"), "", "x",
+        "²", "\ud800", "a" * 70_000, "../x", "x\0y", [], [1], [[]] * 3, {}, {"x": 1}, (), b"\xff", complex(1, 2),
+        np.zeros(0), np.zeros((2, 3)), np.float32(np.nan), np.arange(13), np.zeros((50, 3), ">f4"), np.int64(3),
+    ))  # fmt: skip
+
+
+def _room_values(content, rng):
+    """A prepared room in which one to three datasets or attributes are missing, of another kind, or odd."""
+    import h5py
+    import numpy as np
+
+    buffer, done = io.BytesIO(content), []
+    with h5py.File(buffer, "r+") as file:
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            holder = file.attrs if rng.random() < 0.4 else file
+            names = [*file.attrs] if holder is file.attrs else [
+                "xyz", "rgb", "labels", "instances", "cells", "cells/indices", "cells/starts", "profile",
+                "profile/starts", "profile/bins", "profile/counts", "repairs",
+            ]  # fmt: skip
+            name = rng.choice(names)
+            if name not in holder:
+                continue
+            small = holder is file.attrs or (isinstance(holder[name], h5py.Dataset) and holder[name].nbytes < 1 << 20)
+            old = holder[name][()] if small and holder is file else holder[name] if small else None
+            del holder[name]
+            what = rng.choice(("gone", "odd", "odd", "type", "shape", "numbers", "numbers", "huge", "text"))
+            done.append(f"{name} {what}")
+            numbers = isinstance(old, np.ndarray) and old.dtype.kind in "iuf" and old.size
+            try:
+                if what == "odd":
+                    holder[name] = _odd_value(rng)
+                elif what == "text":
+                    holder[name] = rng.choice(
+                        ("[]", "{}", "[" * 100_000, '["a"]', '[{"x": 1}]', "[1, null]", "NaN", "1e999")
+                    )
+                elif what == "huge" and holder is file:
+                    shape = rng.choice(((2**40,), (2**40, 3), (2**33, 2)))
+                    file.create_dataset(name, shape, getattr(old, "dtype", "f4"), chunks=rng.choice((None, True)))
+                elif what == "type" and numbers:
+                    holder[name] = old.astype(
+                        rng.choice(("f8", "f4", "i8", "i4", "u1", "i1", ">f4", ">i8", "f2", "S5"))
+                    )
+                elif what == "shape" and numbers:
+                    holder[name] = rng.choice(
+                        (old[:-1], old[:0], np.concatenate([old, old]), old[None], old.ravel(), old[..., None])
+                    )
+                elif what == "numbers" and numbers:
+                    changed = old.copy()
+                    odd = (-1, 0, 1, 49, 50, 51, 255, 2**31 - 1, -(2**31), 2**62, np.nan, np.inf, 1e30)
+                    with np.errstate(all="ignore"):
+                        for _ in range(rng.choice((1, 1, 3))):
+                            place = rng.choice((0, -1, rng.randrange(changed.size)))
+                            changed.ravel()[place] = np.array(rng.choice(odd)).astype(changed.dtype)
+                    holder[name] = changed
+            except (TypeError, ValueError, OSError, OverflowError, UnicodeError):
+                done[-1] += " (gone)"  # what HDF5 cannot hold
+    return buffer.getvalue(), " + ".join(done)
+
+
+def _checkpoint_values(content, rng):
+    """A checkpoint in which one to three values are missing, doubled, or odd."""
+    import torch
+
+    tree, done = torch.load(io.BytesIO(content), weights_only=True), []
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        holder, where = tree, []
+        while True:
+            key = rng.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
+            where.append(str(key))
+            if not isinstance(holder[key], (dict, list)) or not holder[key] or rng.random() < 0.1:
+                break
+            holder = holder[key]
+        what = rng.choice(("gone", "odd", "odd", "odd", "tensor", "tensor", "name"))
+        done.append(f"{'/'.join(where)} {what}")
+        value = holder.pop(key)
+        if what == "odd":
+            value = _odd_value(rng)
+        elif what == "tensor":
+            value = _odd_tensor(value, rng)
+        if what == "name" and isinstance(holder, dict):
+            holder[rng.choice(("x", "", 3, None, "module.x", "x" * 70_000, "backbone.99.body.gconv.nn.0.weight"))] = (
+                value
+            )
+        elif what != "gone" and isinstance(holder, dict):
+            holder[key] = value
+        elif what != "gone":
+            holder.insert(key, value)
+        if not tree:
+            break
+    buffer = io.BytesIO()
+    try:
+        torch.save(tree, buffer)
+    except (RuntimeError, UnicodeError, ValueError):
+        return content, "nothing: what was chosen cannot be saved"
+    return buffer.getvalue(), " + ".join(done)
+
+
+def _odd_tensor(value, rng):
+    import torch
+
+    value = value.clone() if isinstance(value, torch.Tensor) else torch.zeros(3)
+    what = rng.randrange(12)
+    if what == 0:
+        return value.half()
+    if what == 1:
+        return value.to(rng.choice((torch.float64, torch.int64, torch.bool, torch.complex64, torch.bfloat16)))
+    if what == 2:
+        return value[None]
+    if what == 3:
+        return value.float().to_sparse()
+    if what == 4:
+        return torch.zeros(1).expand(2**40)
+    if what == 5:
+        return torch.empty(value.shape, device="meta")
+    if what == 6:
+        return torch.zeros(1).expand(value.shape)
+    if what == 7:
+        return torch.quantize_per_tensor(value.float(), 0.1, 0, torch.qint8)
+    if what == 8:
+        return value.reshape(-1)[:0]
+    if what == 9:
+        return torch.nn.Parameter(value.float())
+    flat = value.view(-1)
+    if len(flat):
+        flat[rng.randrange(len(flat))] = (
+            rng.choice((-1, 0, 1))
+            if not value.is_floating_point()
+            else rng.choice((float("nan"), float("inf"), -1.0, 1e30))
+        )
+    return value
+
+
+_VALUE_DAMAGES = {
+    "room-values": _room_values, "checkpoint-values": _checkpoint_values, "official-values": _checkpoint_values
+}  # fmt: skip
 _DAMAGES = (_flip, _flip, _cut, _cut, _drop, _double, _extreme, _extreme, _odd_number, _odd_number, _other_word,
             _lines, _lines, _line_ends, _encoding, _long_line, _tail)  # fmt: skip
 
@@ -327,6 +509,10 @@ def read(path):
         from s3dis_seg.models.checkpoint import load_checkpoint
 
         return load_checkpoint(path) and None
+    if path.suffix == ".pth":
+        from s3dis_seg.models.checkpoint import load_checkpoint
+
+        return load_checkpoint(path, "resgcn7", channels=8) and None
     if path.suffix == ".npz":
         from s3dis_seg.evaluation.predictions import load_predictions
 
@@ -338,12 +524,29 @@ def read(path):
 
         names = ("Area_1_office_1", "Area_1_office_2", "Area_5_office_1")
         return split_rooms([SimpleNamespace(name=name) for name in names], split_file=path) and None
+    if path.suffix == ".h5":
+        _read_room(path)
     from s3dis_seg.data.scans import read_scan
 
     scan = read_scan(path, units="m")
     for values in scan.columns.values():
         values[:].sum()  # columns may be views of the file, which are read only now
     return len(scan)
+
+
+def _read_room(path):
+    """Read everything that training and evaluation ask of a prepared room."""
+    from s3dis_seg.data.blocks.columns import RoomWindows, column_corners, column_points
+    from s3dis_seg.data.rooms.prepared import RoomFile
+
+    room = RoomFile(path)
+    print(room.name, room.area, room.source, room.class_counts.sum(), room.repairs, room.offset, room.hi)
+    room.room()
+    room.profile.range([(0, len(room.cells.indices))])
+    for grid in (0, 0.03):
+        windows = RoomWindows(room, grid)
+        windows.window((0.0, 0.0), (1.0, 1.0))
+        column_points(windows, column_corners(room.cells, room.hi, 1.0, 1.0)[0], 1.0, 20)
 
 
 def _peak():
@@ -430,7 +633,7 @@ def fuzz(kinds, count, seed, keep=None):
             worker = Worker([valid])
             table, causes = collections.Counter(), collections.defaultdict(list)
             for number in range(count):
-                content, how = damaged(valid.read_bytes(), random.Random(f"{seed} {kind} {number}"))
+                content, how = damaged(valid.read_bytes(), random.Random(f"{seed} {kind} {number}"), kind)
                 path = folder / f"case{valid.suffix}"
                 path.unlink(missing_ok=True)
                 path.write_bytes(content)

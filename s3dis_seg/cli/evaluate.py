@@ -13,11 +13,10 @@ Examples:
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 
 from s3dis_seg.classes import AREAS
-from s3dis_seg.cli.options import add_network_arguments, network_of, number
+from s3dis_seg.cli.options import add_network_arguments, network_of, number, require_writable
 from s3dis_seg.cli.progress import bar as progress_bar
 from s3dis_seg.cli.results import print_results, write_results
 from s3dis_seg.files import InputError
@@ -49,7 +48,7 @@ def add_arguments(parser):
         "--stride", type=float, help="step between columns, as a fraction of their width (default: 0.5; published: 1.0)"
     )
     how.add_argument("--passes", type=number(int, 1), help="how often each point is looked at (default: 1)")
-    how.add_argument("--seed", type=number(int, 0), default=0, help="of the draws of points (default: %(default)s)")
+    how.add_argument("--seed", type=number(int, 0), help="random seed of the points drawn into blocks (default: 0)")
     how.add_argument("--device", default="auto", help="cpu, cuda or auto (default: %(default)s)")
     how.add_argument("--batch-size", metavar="N", type=number(int, 1), help="blocks at a time; changes no score")
     add_network_arguments(parser)
@@ -64,7 +63,7 @@ def run(arguments):
     _refuse_combinations(arguments)
     folder = arguments.predictions or (arguments.out and arguments.out / "predictions")
     for place in filter(None, (arguments.out, folder)):
-        _require_writable(place)
+        require_writable(place)
     folds, stride, warnings = _folds(arguments)
     for warning in warnings:
         print(f"warning: {warning}")  # before hours of work, and again with the scores
@@ -102,16 +101,6 @@ def _refuse_combinations(arguments):
         raise InputError(f"--stride {arguments.stride}: published scores have --stride 1.0 or 0.5")
 
 
-def _require_writable(folder):
-    """InputError now rather than after the first room, where nothing can be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}; name another folder") from error
-
-
 def _folds(arguments):
     """Who is scored on what, and how densely. -> list of Fold, stride, warnings"""
     from s3dis_seg.data.rooms.open import open_rooms
@@ -126,6 +115,8 @@ def _folds(arguments):
     elif not rooms[0].has_all_points:
         if arguments.stride == 1.0:
             raise InputError(f"the blocks of {arguments.data} were drawn with --stride 0.5; leave --stride away")
+        if arguments.seed is not None:
+            raise InputError(f"the blocks of {arguments.data} were drawn once and for all; leave --seed away")
         stride = 0.5
     if arguments.folds:
         folds, warnings = folds_of_runs(arguments.folds, rooms)
@@ -152,7 +143,7 @@ def _score(arguments, folds, stride, folder):
             for fold in folds:
                 segmenter = Segmenter.from_checkpoint(
                     fold.checkpoint, arguments.device, model, stride, arguments.passes or 1, arguments.batch_size,
-                    arguments.seed, **overrides,
+                    arguments.seed or 0, **overrides,
                 )  # fmt: skip
                 for room in fold.rooms:
                     bar.set_description(room.name)
@@ -196,7 +187,7 @@ def _settings(arguments, folds, stride):
         "protocol": arguments.protocol,
         "stride": stride,
         "passes": arguments.passes or 1,
-        "seed": arguments.seed,
+        "seed": arguments.seed or 0,
         "data": str(arguments.data),
         "checkpoints": [
             {

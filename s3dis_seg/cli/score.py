@@ -10,6 +10,7 @@ Examples:
 
 from pathlib import Path
 
+from s3dis_seg.cli.options import require_writable
 from s3dis_seg.cli.results import print_results, write_results
 from s3dis_seg.files import InputError
 
@@ -27,11 +28,14 @@ def run(arguments):
     from s3dis_seg.evaluation.scoring import score_scan
     from s3dis_seg.metrics import scores
 
-    confusions = {}
+    if arguments.out:
+        require_writable(arguments.out)
+    confusions, warnings = {}, []
     for path in arguments.scans:
         if str(path) in confusions:
             raise InputError(f"{path} is named twice; every point would count twice")
-        confusions[str(path)] = score_scan(path, arguments.label_field, arguments.prediction_field)
+        confusions[str(path)], told = score_scan(path, arguments.label_field, arguments.prediction_field)
+        warnings += told
     together = "1 scan" if len(confusions) == 1 else f"{len(confusions)} scans"
     levels = {
         "all": {together: scores(sum(confusions.values()), CLASSES)},
@@ -42,7 +46,7 @@ def run(arguments):
         "prediction_field": arguments.prediction_field or "prediction",
     }
     title = f"all points of {', '.join(path.name for path in arguments.scans)}"
-    print_results(title, levels, [])
+    print_results(title, levels, warnings)
     if arguments.out:
         settings = {"version": __version__, "scans": dict.fromkeys(confusions, fields)}
-        write_results(arguments.out, title, levels, settings, [])
+        write_results(arguments.out, title, levels, settings, warnings)

@@ -89,6 +89,7 @@ def _meant(name, rooms, where):
         if len(found) > 1:
             raise InputError(f"{where}: {name} may be {' or '.join(found)}; write the area too")
     if not found:
+        name = name if len(name) <= 80 else f"{name[:80]}..."
         raise InputError(f"{where}: there is no room {name}; {similar_names(name, list(rooms))}")
     return found
 
@@ -110,10 +111,10 @@ def _read_split(path):
         if line.startswith("["):
             side = line.strip("[] ")
             if side not in sides:
-                raise InputError(f"{path}, line {number}: found {line}; expected [train], [val] or [test]")
+                raise InputError(f"{path}, line {number}: found {line[:80]}; expected [train], [val] or [test]")
         elif line:
             if side is None:
-                raise InputError(f"{path}, line {number}: found {line!r} before any of [train], [val], [test]")
+                raise InputError(f"{path}, line {number}: found {line[:80]!r} before any of [train], [val], [test]")
             sides[side].append(line)
     return sides
 

@@ -110,7 +110,7 @@ def _read(path):
         if code:
             what = next(filter(None, code.groups()))
             raise InputError(
-                f"{path} holds Python objects beside tensors ({what}), which could run code, and is not loaded; "
+                f"{path} holds Python objects beside tensors ({_cut(what)}), which could run code, and is not loaded; "
                 "ask for a file with tensors and numbers only"
             ) from error
         raise InputError(f"{path} cannot be read: {again}") from error
@@ -137,14 +137,15 @@ def _require_plain_tensors(state, path):
     """
     if not isinstance(state, dict):
         return
+    again = "copy or download it again"
     for name, value in state.items():
         if not isinstance(value, torch.Tensor):
             continue
         plain_kind = value.layout == torch.strided and value.device.type == "cpu"
         if not isinstance(name, str) or not plain_kind or value.is_quantized or value.is_complex():
-            raise InputError(f"{path} is damaged: {name} is no plain tensor of numbers; copy or download it again")
+            raise InputError(f"{path} is damaged: {_cut(name)} is no plain tensor of numbers; {again}")
         if value.nbytes > value.untyped_storage().nbytes():
-            raise InputError(f"{path} is damaged: {name} claims more numbers than it holds; copy or download it again")
+            raise InputError(f"{path} is damaged: {_cut(name)} claims more numbers than it holds; {again}")
 
 
 def _usable_weights(state, expected, path):
@@ -190,7 +191,7 @@ def _own(content, path, model, overrides):
         )
         state = content["state_dict"]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is incomplete or damaged ({error}); copy or download it again") from error
+        raise InputError(f"{path} is incomplete or damaged ({_cut(error)}); copy or download it again") from error
     require_classes(card.config.num_classes, overrides.get("num_classes", len(CLASSES)), path)
     wanted = model_config(model, **overrides) if model else replace(card.config, **_known(overrides))
     differing = [
@@ -214,7 +215,7 @@ def _require_fit(state, expected, path):
         raise InputError(f"{path} is damaged: its weights are no tensors; copy or download it again")
     missing, unknown = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
     if missing or unknown:
-        what = f"lacks {missing[0]}" if missing else f"has {unknown[0]}, which the network lacks"
+        what = f"lacks {missing[0]}" if missing else f"has {_cut(unknown[0])}, which the network lacks"
         raise InputError(
             f"{path} does not fit its network: it {what} ({len(missing)} missing, {len(unknown)} unknown); "
             "check the model and its settings"
@@ -225,6 +226,12 @@ def _require_fit(state, expected, path):
                 f"{path} does not fit its network: {key} is {_described(state[key])}, expected {_described(value)}; "
                 "check the model and its settings"
             )
+
+
+def _cut(text):
+    """A name or an error of a file, in one line: a damaged file may hold one of any length."""
+    text = " ".join(str(text).split())
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _described(tensor):

@@ -101,3 +101,12 @@ def test_faults_of_a_split_file_are_told(tmp_path, text, words):
 def test_a_missing_split_file_is_told(tmp_path):
     with pytest.raises(InputError, match="cannot read the split file"):
         split_rooms(ROOMS, split_file=tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize("text", ["[train]\n{}\n", "{}\n", "[{}]\n"])
+def test_a_name_of_any_length_gives_a_short_sentence(tmp_path, text):
+    file = tmp_path / "long.split"
+    file.write_text(text.format("x" * 100_000))
+    with pytest.raises(InputError) as error:
+        split_rooms(ROOMS, split_file=file)
+    assert len(str(error.value)) < 600

@@ -1,5 +1,7 @@
 """Scores of rooms, with a network that is known: it calls floor what lies below half of its room, else ceiling."""
 
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -179,6 +181,24 @@ def test_no_flipped_byte_of_kept_predictions_is_an_error_or_gives_other_predicti
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
         arrays, _ = load_predictions(path, "key")
         assert arrays is None or ((arrays[0] == labels).all() and (arrays[1] == predictions).all())
+
+
+@pytest.mark.parametrize("content", [
+    b"\xef\xbb\xbf no array", b"\x93NUMPY\x01\x00\x03\x00{(\n" + bytes(9), b"", None,
+    b"\x93NUMPY\x01\x00\x36\x00{'descr': '|u1', 'fortran_order': False, 'shape': (,)}  \n",
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["labels.npy", "predictions.npy", "made_from.npy"])
+def test_kept_predictions_of_odd_content_are_made_again(tmp_path, name, content):
+    numbers, path = np.arange(20, dtype=np.uint8), tmp_path / "kept.npz"
+    save_predictions(path, "key", numbers, numbers)
+    with zipfile.ZipFile(path) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    members[name] = content
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, data in members.items():
+            if data is not None:
+                archive.writestr(member, data)
+    assert load_predictions(path, "key")[0] is None
 
 
 def test_other_classes_are_refused(folder):

@@ -5,6 +5,7 @@ Letters: P points, K occupied cells, C classes.
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections import OrderedDict
@@ -25,6 +26,7 @@ FORMAT_VERSION = 1
 BYTES_PER_POINT = 18  # on disk: xyz 12, rgb 3, label 1, instances compressed to about 1, tables
 _MOST_OPEN_FILES = 128  # a release of many rooms must not meet the limit of the system (often 1024)
 
+_LARGEST_CHUNK = 1 << 20  # bytes of a chunk that may be larger than its dataset
 _DAMAGES = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError)  # what h5py and json raise
 # The datasets of a prepared room: type, and shape in points P, cells K and height bins B.
 _DATASETS = {
@@ -241,29 +243,34 @@ class RoomFile:
         file = self._file
         with _damage_told(self.path):
             _require_own_data(file, "repairs")
+            if file["repairs"].shape != ():
+                raise ValueError("its repairs are no text")
             return tuple(Repair(**fields) for fields in json.loads(file["repairs"].asstr()[()]))
 
     @cached_property
     def cells(self):
-        group = self._file["cells"]
+        file = self._file
         with _damage_told(self.path):
-            table = CellTable(group["indices"][:], group["starts"][:])
-            _check_starts(table.starts, self.num_points, "cells/starts")
+            table = CellTable(file["cells/indices"][:], file["cells/starts"][:])
+            _check_cells(table, self.num_points)
         return table
 
     @cached_property
     def profile(self):
-        group = self._file["profile"]
+        file, cells = self._file, self.cells
         with _damage_told(self.path):
-            profile = HeightProfile(group["starts"][:], group["bins"][:], group["counts"][:])
-            _check_starts(profile.starts, len(profile.bins), "profile/starts")
+            parts = (file[f"profile/{name}"][:] for name in ("starts", "bins", "counts"))
+            profile = HeightProfile(*parts)
+            _check_profile(profile, cells)
         return profile
 
     def read(self, start, stop):
         """Points start:stop in the order of the file. -> xyz (n, 3) float32, rgb (n, 3) uint8, labels (n,) uint8"""
         _, points = self._opened
         with _damage_told(self.path):
-            return tuple(values[start:stop] for values in points)
+            xyz, rgb, labels = (values[start:stop] for values in points)
+            _check_points(xyz, labels, self.hi.max(), len(self.class_names))
+        return xyz, rgb, labels
 
     def room(self):
         """Everything, in the order of the file. -> Room"""
@@ -293,10 +300,15 @@ def _open(path):
         raise InputError(
             f"{path} cannot be read as a prepared room ({error}); delete it and run s3dis-seg prepare again"
         ) from error
-    version = file.attrs.get("format_version")
-    if version != FORMAT_VERSION:
+    try:
+        with _damage_told(path):
+            version = file.attrs.get("format_version")
+    except InputError:
         file.close()
-        found = "is no prepared room" if version is None else f"has format version {version}"
+        raise
+    if not isinstance(version, (int, np.integer)) or version != FORMAT_VERSION:
+        file.close()
+        found = "is no prepared room" if version is None else f"has format version {str(version)[:80]}"
         raise InputError(f"{path} {found}; expected version {FORMAT_VERSION}: run s3dis-seg prepare again")
     return file
 
@@ -309,8 +321,14 @@ def _damage_told(path):
     except InputError:
         raise
     except _DAMAGES as error:
-        what = error.args[0] if error.args else type(error).__name__
+        what = _shortened(error.args[0] if error.args else type(error).__name__)
         raise InputError(f"{path} is damaged ({what}); delete it and run s3dis-seg prepare again") from error
+
+
+def _shortened(value):
+    """A value for an error in one line: a damaged file may hold any, however large."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _check_datasets(file):
@@ -323,8 +341,21 @@ def _check_datasets(file):
         expected = tuple(sizes.setdefault(letter, size) for letter, size in zip(letters, shape))
         if dataset.dtype != dtype or len(shape) != len(letters) or shape != expected:
             raise ValueError(f"its dataset {name} is {dataset.dtype} {shape}, which does not fit the others")
+        _require_stored(dataset)
     if sizes["S"] != sizes["K"] + 1 or sizes["P"] == 0:
         raise ValueError(f"its tables hold {sizes['K']} cells and {sizes['S']} borders of {sizes['P']} points")
+
+
+def _require_stored(dataset):
+    """ValueError where a dataset declares more numbers than are stored: HDF5 would make up the missing ones."""
+    if dataset.chunks is None:
+        stored = dataset.id.get_storage_size() >= dataset.nbytes
+    else:
+        chunks = math.prod(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks))
+        whole = math.prod(dataset.chunks) * dataset.dtype.itemsize <= max(dataset.nbytes, _LARGEST_CHUNK)
+        stored = whole and dataset.id.get_num_chunks() >= chunks
+    if not stored:
+        raise ValueError(f"its {dataset.name.lstrip('/')} declares more numbers than the file holds")
 
 
 def _require_own_data(file, name):
@@ -349,20 +380,52 @@ def _require_own_data(file, name):
 
 def _check_head(head):
     """ValueError or KeyError where what a room says about itself cannot be."""
-    if not isinstance(head["name"], str) or not re.fullmatch(r"[^/\\]+", head["name"]):
-        raise ValueError(f"its name is {head['name']!r}")
+    if not isinstance(head["name"], str) or not re.fullmatch(r"[^/\\\0]+", head["name"]):
+        raise ValueError(f"its name is {_shortened(head['name'])!r}")
     if not isinstance(head["source"], str):
         raise ValueError("its source is no text")
     if not all(isinstance(name, str) for name in head["class_names"]):
         raise ValueError("its class names are no texts")
-    if np.shape(head["class_counts"]) != (len(head["class_names"]),):
-        raise ValueError(f"its counts of {len(head['class_names'])} classes are {head['class_counts']}")
+    if len(head["class_names"]) > UNLABELLED:
+        raise ValueError(f"it names {len(head['class_names'])} classes; expected at most {UNLABELLED}")
+    counts = np.asarray(head["class_counts"])
+    if counts.shape != (len(head["class_names"]),) or counts.dtype.kind not in "iu" or (counts < 0).any():
+        raise ValueError(f"its counts of {len(head['class_names'])} classes are {_shortened(counts)}")
     for name in ("offset", "hi"):
-        if np.shape(head[name]) != (3,) or not np.isfinite(head[name]).all():
-            raise ValueError(f"its {name} is {head[name]}; expected three finite numbers")
+        value = np.asarray(head[name])
+        if value.shape != (3,) or value.dtype.kind not in "iuf" or not np.isfinite(value).all():
+            raise ValueError(f"its {name} is {_shortened(head[name])}; expected three finite numbers")
+    if (head["hi"] < 0).any():
+        raise ValueError(f"its hi is {head['hi']}, which lies below its points")
+
+
+def _check_cells(table, points):
+    """ValueError where a table of cells does not hold every point once, or its cells are out of order."""
+    _check_starts(table.starts, points, "cells/starts")
+    x, y = table.indices.T
+    ascending = (np.diff(x) > 0) | ((np.diff(x) == 0) & (np.diff(y) > 0))
+    if table.indices.min() < 0 or not ascending.all():
+        raise ValueError("its cells/indices are out of order")
+
+
+def _check_profile(profile, cells):
+    """ValueError where a height profile does not count every point of every cell once."""
+    _check_starts(profile.starts, len(profile.bins), "profile/starts")
+    counts = profile.counts.astype(np.int64)
+    sums = np.add.reduceat(counts, profile.starts[:-1])
+    if counts.min() < 1 or profile.bins.min() < 0 or (sums != np.diff(cells.starts)).any():
+        raise ValueError("its profile does not count each point once")
+
+
+def _check_points(xyz, labels, farthest, classes):
+    """ValueError for points outside of the room, NaN included, and for labels of no class."""
+    if len(xyz) and not (xyz.min() >= 0 and xyz.max() <= farthest):
+        raise ValueError("it has points outside of its own box")
+    if ((labels >= classes) & (labels != UNLABELLED)).any():
+        raise ValueError(f"it has labels beyond its {classes} classes")
 
 
 def _check_starts(starts, end, name):
     """ValueError where the borders between cells do not ascend from 0 to `end`."""
-    if starts[0] != 0 or starts[-1] != end or (np.diff(starts) < 0).any():
+    if starts[0] != 0 or starts[-1] != end or (np.diff(starts) <= 0).any():
         raise ValueError(f"its {name} do not ascend from 0 to {end}")

@@ -52,6 +52,8 @@ def _mapped(path):
         ) from error
     if min(table.shape, default=0) < 0 or table.nbytes > path.stat().st_size:
         raise InputError(f"{path} is damaged: it cannot hold its shape {_short(table.shape)}; copy it again")
+    if table.offset + table.nbytes < path.stat().st_size:
+        raise InputError(f"{path} goes on after its array of shape {_short(table.shape)}; save all points as one array")
     return table
 
 

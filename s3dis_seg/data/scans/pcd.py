@@ -275,6 +275,9 @@ def _columns(path, header, fields):
 def _named(header, name, values):
     packed = name in ("rgb", "rgba") and values.shape[1] == 1 and values.dtype.itemsize == 4
     if packed and not {"red", "green", "blue"} & set(header.names):
+        if header.form == "ascii" and values.dtype.kind == "f":
+            # Opaque packed colours are NaN when read as floats, and text says no more than that: no colour is left.
+            values = np.nan_to_num(values, nan=0, posinf=0, neginf=0)
         bits = np.ascontiguousarray(values[:, 0]).view("<u4")
         shifts = {"red": 16, "green": 8, "blue": 0} | ({"alpha": 24} if name == "rgba" else {})
         return {color: (bits >> shift).astype(np.uint8) for color, shift in shifts.items()}

@@ -190,12 +190,17 @@ def _has_xyz(names):
 
 def _names(path, above, separator, width):
     """Names of the columns in the lines above the first point. -> list of `width` names, or [] where there are none"""
+    plain = [line for line in above if not _is_comment(line)]
     for line in reversed(above):
         for mark in (separator, None):
             names = _header_words(line, mark)
             if len(names) == width and (_has_xyz(names) or not _is_comment(line)):
+                if plain and plain[-1] in above[above.index(line) + 1 :]:  # perhaps a damaged point
+                    raise InputError(
+                        f"{path} has {plain[-1].strip()[:40]!r} between the names of its columns and its first point; "
+                        "correct or remove that line"
+                    )
                 return unique([name.lower() if name in ("X", "Y", "Z") else name for name in names])
-    plain = [line for line in above if not _is_comment(line)]
     if plain:
         found = len(_header_words(plain[-1], separator))
         raise InputError(

@@ -255,3 +255,65 @@ def test_a_group_that_is_a_link_is_refused(tmp_path):
         external_link(file, "cells", other)
     with pytest.raises(InputError, match="its cells is a link"):
         RoomFile(path).name  # noqa: B018
+
+
+def test_a_file_without_a_sound_root_is_one_sentence(tmp_path, monkeypatch):
+    def no_root(self, name):
+        raise KeyError("unable to determine object type")
+
+    path = write_room(make_room(), tmp_path)
+    monkeypatch.setattr(h5py.Group, "__getitem__", no_root)
+    with pytest.raises(InputError, match=r"is damaged .*object type.*prepare again"):
+        _ = RoomFile(path).name
+
+
+@pytest.mark.parametrize("name", ["xyz", "instances"])
+def test_numbers_that_are_declared_and_not_stored_are_refused(tmp_path, name):
+    path = write_room(make_room(), tmp_path)
+    for chunks in (None, True):
+        with h5py.File(path, "r+") as file:
+            shape, kind = file[name].shape, file[name].dtype
+            del file[name]
+            file.create_dataset(name, shape, kind, chunks=chunks)
+        with pytest.raises(InputError, match=f"its {name} declares more numbers than the file holds"):
+            read_all(path)
+
+
+def test_a_room_of_a_size_beyond_all_memory_is_refused_at_once(tmp_path):
+    path, many = write_room(make_room(), tmp_path), 2**40
+    with h5py.File(path, "r+") as file:
+        for name, shape in (("xyz", (many, 3)), ("rgb", (many, 3)), ("labels", (many,)), ("instances", (many,))):
+            kind = file[name].dtype
+            del file[name]
+            file.create_dataset(name, shape, kind)
+    with pytest.raises(InputError, match="declares more numbers than the file holds"):
+        read_all(path)
+
+
+@pytest.mark.parametrize("name, place, value, message", [
+    ("xyz", 3, np.nan, "outside of its own box"),
+    ("xyz", 3, 1e30, "outside of its own box"),
+    ("labels", 3, 77, "labels beyond its 13 classes"),
+    ("profile/counts", 0, 0, "does not count each point once"),
+    ("profile/counts", 0, 10**6, "does not count each point once"),
+    ("profile/bins", 0, -5, "does not count each point once"),
+    ("cells/indices", 0, -1, "out of order"),
+    ("cells/indices", 0, 10**6, "out of order"),
+])  # fmt: skip
+def test_odd_numbers_inside_a_room_are_told(tmp_path, name, place, value, message):
+    path = write_room(make_room(), tmp_path)
+    with h5py.File(path, "r+") as file:
+        values = file[name][:]
+        values.reshape(-1)[place] = value
+        file[name][:] = values
+    with pytest.raises(InputError, match=message):
+        read_all(path)
+
+
+def test_errors_about_damaged_rooms_stay_short(tmp_path):
+    path = write_room(make_room(), tmp_path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["name"] = "a/\n" * 10_000
+    with pytest.raises(InputError, match="its name is") as error:
+        read_all(path)
+    assert len(str(error.value)) < 600 and "\n" not in str(error.value)

@@ -114,6 +114,14 @@ def test_a_file_cut_anywhere_is_refused(tmp_path):
             read_scan(tmp_path / "b.npy")
 
 
+def test_numbers_after_the_array_are_not_left_out_without_a_word(tmp_path):
+    path = tmp_path / "a.npy"
+    for more in (b"\0", saved(path, np.eye(3)).read_bytes()):
+        saved(path, np.eye(3)).write_bytes(path.read_bytes() + more)
+        with pytest.raises(InputError, match="goes on after its array of shape"):
+            read_scan(path)
+
+
 def test_damaged_files_give_a_scan_or_one_sentence(tmp_path):
     rng = np.random.default_rng(0)
     for array in (rng.random((20, 6)), xyz_and("label", "i1")):

@@ -41,6 +41,20 @@ def test_every_form_gives_the_same_points_in_double_precision(tmp_path, form, bo
     np.testing.assert_array_equal([columns[name] for name in ("red", "green", "blue")], [[10, 40], [20, 50], [30, 60]])
 
 
+@pytest.mark.parametrize("form", ["ascii", "binary"])
+def test_colors_packed_as_floats_are_bits_and_nan_in_text_is_none(tmp_path, form):
+    header = "FIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F F\nWIDTH 3\nHEIGHT 1\nPOINTS 3\nDATA {}\n"
+    table = np.zeros((3, 4), "<f4")
+    table[:, 3] = np.array([0x0A141E, 0xFFC00000, 0xFF810203], "<u4").view("<f4")  # the last two are NaN
+    rows = "".join(f"{x} {y} {z} {float(rgb)!r}\n" for x, y, z, rgb in table).encode()
+    path = tmp_path / "a.pcd"
+    path.write_bytes(header.format(form).encode() + (rows if form == "ascii" else table.tobytes()))
+    columns = pcd.read(path)[0]
+    lost = [0, 0] if form == "ascii" else [0xC0, 0x81]
+    np.testing.assert_array_equal(columns["red"], [10, *lost])
+    np.testing.assert_array_equal(columns["green"], [20, *([0, 0] if form == "ascii" else [0, 2])])
+
+
 def test_a_field_of_a_single_normal_is_read(tmp_path):
     header = "FIELDS x y z normal_x\nSIZE 4 4 4 4\nTYPE F F F F\nWIDTH 1\nHEIGHT 1\nPOINTS 1\nDATA binary\n"
     (tmp_path / "a.pcd").write_bytes(header.encode() + np.arange(4, dtype="<f4").tobytes())

@@ -126,6 +126,8 @@ def test_names_cannot_break_the_table(tmp_path):
     ("1 2 3\n4 5 6 // no\n7 8 nine", "nine"),
     ("points of a room\n1 2 3 4 5 6\n", "4 names in its first line and 6 numbers"),
     ("lon lat h\n1 2 3\n", "has no x, y, z"),
+    ("# x y z\n1 2x\n4 5 6\n", "'1 2x' between the names"),
+    ("x,y,z\n1,,\n4,5,6\n", "between the names|has no x"),
     ("1 2 3 4 5\n", "5 columns"),
     ("1\n2\n3\n", "not a table"),
     ("7\n", "no points"),
