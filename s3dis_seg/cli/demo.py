@@ -1,4 +1,4 @@
-"""The whole pipeline in about three minutes on two cores, on furnished rooms made from a seed.
+"""The whole pipeline in about three minutes on two cores, on synthetic furnished rooms.
 
   1. writes rooms in the layout of the raw S3DIS release
   2. prepares them for training
@@ -7,7 +7,7 @@
   5. scores the result against the labels of that room
   6. draws scan, prediction and ground truth side by side
 
-Steps 2 to 6 are the other commands, printed as one would type them. The network is small and the rooms are simple: the
+Steps 2 to 6 are the other commands, printed as you would type them. The network is small and the rooms are simple: the
 scores say that all parts work together, not how well the networks do on real rooms.
 
 Examples:
@@ -104,7 +104,7 @@ def _empty_folder(out):
 
 
 def _command(line):
-    """Print a command as one would type it, and run it."""
+    """Print a command as the user would type it, and run it."""
     print(f"$ s3dis-seg {line}", flush=True)
     words = shlex.split(line)
     command = command_line.parse(words)

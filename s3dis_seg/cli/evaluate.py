@@ -1,8 +1,8 @@
 """Score a checkpoint on prepared rooms: IoU, accuracies and confusion, by room, area and fold.
 
 Rooms are scored by all their points (--protocol all-points) or the way DeepGCN was published, by points drawn into
-blocks (--protocol published). Where neither --test-area nor --rooms says which rooms, those that the run of the
-checkpoint kept for testing are taken. --folds scores each run on the rooms it kept and pools all of them.
+blocks (--protocol published). Without --test-area and --rooms, the rooms that the run of the checkpoint kept
+for testing are scored. --folds scores each run on the rooms it kept, and adds up their confusion matrices.
 With --out, predictions are kept room by room: after an interruption the same command goes on where it was.
 Scans that were segmented before are scored by `s3dis-seg score`.
 
@@ -26,7 +26,9 @@ STRIDES = {"all-points": 0.5, "published": 1.0}  # by protocol, where none is gi
 
 
 def add_arguments(parser):
-    parser.add_argument("scans", nargs="*", help=argparse.SUPPRESS)  # taken only to name the right command
+    parser.add_argument(
+        "scans", nargs="*", help=argparse.SUPPRESS
+    )  # accepted only to name the right command in the error
     parser.add_argument(
         "--data",
         metavar="FOLDER",
@@ -38,16 +40,19 @@ def add_arguments(parser):
     which.add_argument("--checkpoint", help=f"file, or name of shipped weights (default: {DEFAULT_CHECKPOINT})")
     which.add_argument("--folds", metavar="RUN", nargs="+", type=Path, help="runs, each scored on the rooms it kept")
     which.add_argument("--test-area", type=int, choices=AREAS, help="score the rooms of this area")
-    which.add_argument("--rooms", metavar="NAME", nargs="+", help="score these rooms; * stands for anything")
+    which.add_argument("--rooms", metavar="NAME", nargs="+", help="score these rooms; * stands for any characters")
     which.add_argument("--limit-rooms", metavar="N", type=number(int, 1), help="only N of the rooms, evenly spread")
     how = parser.add_argument_group("how rooms are scored")
     how.add_argument(
-        "--protocol", choices=STRIDES, default="all-points", help="which points count (default: %(default)s)"
+        "--protocol",
+        choices=STRIDES,
+        default="all-points",
+        help="score all points, or only points drawn into blocks (default: %(default)s)",
     )
     how.add_argument(
         "--stride", type=float, help="step between columns, as a fraction of their width (default: 0.5; published: 1.0)"
     )
-    how.add_argument("--passes", type=number(int, 1), help="how often each point is looked at (default: 1)")
+    how.add_argument("--passes", type=number(int, 1), help="how often each point is predicted (default: 1)")
     how.add_argument("--seed", type=number(int, 0), help="random seed of the points drawn into blocks (default: 0)")
     how.add_argument("--device", default="auto", help="cpu, cuda or auto (default: %(default)s)")
     how.add_argument("--batch-size", metavar="N", type=number(int, 1), help="blocks at a time; changes no score")
@@ -78,7 +83,7 @@ def run(arguments):
 
 
 def _refuse_combinations(arguments):
-    """InputError, in the words of the flags, for what cannot be meant together."""
+    """InputError for flags that exclude each other."""
 
     def given(*names):
         return [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name) is not None]
@@ -96,13 +101,13 @@ def _refuse_combinations(arguments):
             raise InputError(f"{given(first)[0]} and {', '.join(others)} exclude each other; leave one out")
     published = arguments.protocol == "published"
     if published and arguments.passes is not None:
-        raise InputError("--passes: only with --protocol all-points; the published protocol looks once")
+        raise InputError("--passes: only with --protocol all-points; the published protocol predicts each block once")
     if published and arguments.stride not in (None, 0.5, 1.0):
         raise InputError(f"--stride {arguments.stride}: published scores have --stride 1.0 or 0.5")
 
 
 def _folds(arguments):
-    """Who is scored on what, and how densely. -> list of Fold, stride, warnings"""
+    """Checkpoints with the rooms each is scored on, and the step between columns. -> list of Fold, stride, warnings"""
     from s3dis_seg.data.rooms.open import open_rooms
     from s3dis_seg.evaluation.folds import fold_of_checkpoint, folds_of_runs, limited
     from s3dis_seg.evaluation.rooms import require_whole_rooms
@@ -179,7 +184,7 @@ def _title(arguments, folds, stride, num_rooms):
 
 
 def _settings(arguments, folds, stride):
-    """What the scores were made with, for the JSON."""
+    """The settings of the scores, for the JSON file."""
     from s3dis_seg import __version__
 
     return {

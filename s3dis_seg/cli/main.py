@@ -1,4 +1,4 @@
-"""The command `s3dis-seg`: finds the sub-command, prints its errors in one sentence, sets the exit code."""
+"""The command `s3dis-seg`: it runs a sub-command, prints its errors and sets the exit code."""
 
 import argparse
 import sys
@@ -11,19 +11,19 @@ from s3dis_seg.cli.streams import Surviving
 from s3dis_seg.files import InputError
 
 COMMANDS = {
-    "prepare": "raw S3DIS (or a folder people already have) -> one HDF5 file a room",
+    "prepare": "turn S3DIS, as released or in a form made from it, into one HDF5 file a room",
     "train": "train a DeepGCN on prepared rooms",
     "segment": "label every point of a scan or a room",
     "evaluate": "score a checkpoint on rooms: IoU, accuracies and confusion, by room, area and fold",
-    "score": "score a segmented scan against the labels it brings along",
-    "view": "look at a scan in Open3D, or save a picture of it",
+    "score": "compare the predictions of a segmented scan with its labels",
+    "view": "show a scan in a window, or save a picture of it",
     "benchmark": "time and memory of the graph engine beside the authors' operations",
-    "demo": "everything above in three minutes, on rooms made from a seed",
+    "demo": "prepare, train, segment, score and view in three minutes, on synthetic rooms",
 }
 
 
 class _OneSentence(argparse.ArgumentParser):
-    """argparse, with errors that name the way to help instead of printing the usage."""
+    """argparse, with errors in one sentence that names --help instead of printing the usage."""
 
     def error(self, message):
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
@@ -61,7 +61,7 @@ def _parser(chosen):
 def parse(argv):
     """The words of a command line -> its arguments; `arguments.run(arguments)` runs the command.
 
-    arguments.started: when this began, by time.perf_counter, for commands that say how long they took.
+    arguments.started: time.perf_counter() at the beginning, for commands that print how long they took.
     """
     started = time.perf_counter()
     chosen = next((word for word in argv if word in COMMANDS), None)
@@ -77,7 +77,7 @@ def parse(argv):
 def main(argv=None):
     """Run a command line such as ["train", "--help"].
 
-    -> exit code: 0; 1 where all was done but standard output did not take what was said; 2 for bad input; 130 after
+    -> exit code: 0; 1 where the work was done but standard output could not be written; 2 for bad input; 130 after
     Ctrl-C.
     """
     output, errors = Surviving(sys.stdout), Surviving(sys.stderr)

@@ -1,4 +1,4 @@
-"""What the options of several commands share."""
+"""Options that several commands share, and checks of their values."""
 
 import argparse
 import math
@@ -8,7 +8,8 @@ from s3dis_seg.files import InputError
 
 
 def number(kind, least, above=False):
-    """A type for argparse. kind: int or float; least: the smallest value, or with `above` one that is too small."""
+    """A type for argparse. kind: int or float; least: the smallest value that is allowed; with `above`, values
+    must be larger."""
 
     def parse(text):
         try:
@@ -24,18 +25,22 @@ def number(kind, least, above=False):
 
 
 def add_network_arguments(parser):
-    """The flags that describe the network of a checkpoint which does not tell it."""
+    """Add the flags that describe the network of a checkpoint in the official layout."""
     from s3dis_seg.models.config import MODELS
 
-    model = parser.add_argument_group("checkpoints in the official layout, which do not tell their network")
-    model.add_argument("--model", choices=MODELS, help="a named network, which the rest changes")
-    model.add_argument("--blocks", metavar="N", type=number(int, 1), help="depth, the head included")
-    model.add_argument("--channels", metavar="C", type=number(int, 1), help="of every graph convolution")
+    model = parser.add_argument_group(
+        "only for checkpoints in the official layout, which do not describe their network"
+    )
+    model.add_argument("--model", choices=MODELS, help="a named network, which the flags below change")
+    model.add_argument(
+        "--blocks", metavar="N", type=number(int, 1), help="depth: number of graph convolutions, the head included"
+    )
+    model.add_argument("--channels", metavar="C", type=number(int, 1), help="channels of every graph convolution")
     model.add_argument("--k", metavar="K", type=number(int, 1), help="neighbours of a point, itself included")
 
 
 def network_of(arguments):
-    """What `add_network_arguments` was given. -> name or None, dict of overrides"""
+    """The values of these flags. -> name or None, dict of overrides"""
     names = ("blocks", "channels", "k")
     overrides = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if overrides and not arguments.model:

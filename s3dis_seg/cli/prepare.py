@@ -1,9 +1,9 @@
-"""Turn S3DIS as it was downloaded into one HDF5 file a room, which all other commands read.
+"""Turn the downloaded S3DIS into one HDF5 file a room, which the other commands read.
 
 RAW is the folder of the raw release (Area_1/office_1/Annotations/*.txt, aligned or not), a folder of Area_X_room.npy
 files with 7 columns, or Pointcept's folders Area_1/office_1/coord.npy. An area or a single room will do as well.
-RAW is never changed. Faults of the release are mended by rule and listed in OUT/repairs.txt and OUT/repairs.json.
-Stopped half way, the command goes on where it was: finished rooms are kept while they are newer than their source.
+RAW is never changed. Known faults of the release are repaired and listed in OUT/repairs.txt and OUT/repairs.json.
+After an interruption the same command goes on where it was: finished rooms that are newer than their source are kept.
 
 Examples:
   s3dis-seg prepare data/Stanford3dDataset_v1.2_Aligned_Version --out data/rooms
@@ -35,7 +35,7 @@ from s3dis_seg.data.rooms.sources import find_sources
 from s3dis_seg.files import InputError, locked, remove_unfinished, replacing
 
 DEFAULT_OUT = Path("data/rooms")
-_POINTS_PER_SECOND = 1.5e6  # a core, from text, with some reserve: only for the estimate
+_POINTS_PER_SECOND = 1.5e6  # read from text by one core, rather too low; only for the estimate
 
 
 def add_arguments(parser):
@@ -45,7 +45,7 @@ def add_arguments(parser):
         "--workers",
         metavar="N",
         type=number(int, 0),
-        help="processes, each reads one room at a time (default: one a core)",
+        help="processes; each reads one room at a time (default: the number of cores)",
     )
     parser.add_argument(
         "--overwrite",
@@ -57,9 +57,9 @@ def add_arguments(parser):
 
 @dataclass
 class _Outcome:
-    """What became of the rooms: prepared in this run, kept from an earlier one, or damaged."""
+    """What happened to the rooms: prepared now, kept from an earlier run, or damaged."""
 
-    seconds: dict = field(default_factory=dict)  # room name -> time of one core
+    seconds: dict = field(default_factory=dict)  # room name -> seconds of one core
     kept: list = field(default_factory=list)
     failures: list = field(default_factory=list)
     wall_seconds: float = 0.0
@@ -89,7 +89,7 @@ def _release_of(sources):
 
 
 def _check_apart(release, out):
-    """InputError where `out` lies inside of the release; data/rooms may, where the areas were unpacked into data."""
+    """InputError where `out` lies inside of the release, except for data/rooms with the areas unpacked into data."""
     is_beside_areas = out == DEFAULT_OUT and out.resolve().parent == release
     if out.resolve().is_relative_to(release) and not is_beside_areas:
         raise InputError(f"--out {out} lies inside of {release}, which is never changed; name another folder")
@@ -124,7 +124,7 @@ def _is_finished(source, out):
 
 
 def _announce(todo, kept, out, workers):
-    """Say what will be done and how long it takes; InputError where the disk is too small."""
+    """Print what will be done and how long it takes; InputError where the disk is too small."""
     if kept:
         print(f"{len(kept)} rooms are finished already and kept (--overwrite prepares them again)")
     if not todo:
@@ -147,7 +147,7 @@ def _announce(todo, kept, out, workers):
 
 def _prepare_all(todo, out, workers, outcome):
     """Read and write every room, largest first, so that no long one is left for the end."""
-    # One thread a process in the parser: the processes are the parallelism.
+    # The text parser gets one thread a process, because there are several processes.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     todo = sorted(todo, key=lambda source: -source.points)
     start = time.perf_counter()
@@ -168,7 +168,7 @@ def _one_by_one(todo, out):
 
 
 def _in_processes(todo, out, workers):
-    # Spawned, not forked: the parser's threads do not survive a fork.
+    # Spawned, because the threads of the text parser do not survive a fork.
     with ProcessPoolExecutor(min(workers, len(todo)), get_context("spawn"), _begin_worker) as pool:
         sources = {pool.submit(_prepare, source, out): source for source in todo}
         try:
@@ -176,7 +176,7 @@ def _in_processes(todo, out, workers):
                 yield sources[future], *future.result()
         except BrokenProcessPool:
             raise InputError(
-                "a process ended without a word, most likely because memory ran out; finished rooms are kept: "
+                "a process ended without an error, most likely because memory ran out; finished rooms are kept: "
                 "run the command again with fewer --workers"
             ) from None
         finally:
@@ -184,7 +184,7 @@ def _in_processes(todo, out, workers):
 
 
 def _begin_worker():
-    """Ctrl-C is for the main process, which lets rooms in work be finished; without the main process nothing is."""
+    """Leave Ctrl-C to the main process, which lets the present rooms finish; end when the main process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent_process().sentinel,), daemon=True).start()
 
@@ -233,7 +233,7 @@ def _report(raw, release, sources, out, outcome):
 
 
 def _next_command(out):
-    """How to train on what is there now, area 5 left out where that can be. -> text"""
+    """The command that trains on these rooms, with area 5 for testing if there is one. -> text"""
     command = f"s3dis-seg train --data {shlex.quote(str(out))} --model resgcn28"
     areas = sorted({area_of(path.stem) for path in find_rooms(out)} - {None})
     if len(areas) < 2:
@@ -251,7 +251,7 @@ def _write_repairs(repairs, out):
 
 
 def _print_rooms(rooms, outcome):
-    """Rooms, points and speed by area, and in all. Seconds are of one core, in the last line of the clock."""
+    """Print rooms, points and speed by area. Seconds are those of one core; the last row is wall time."""
     print(f"\n{'area':<10}{'rooms':>7}{'kept':>7}{'points':>15}{'seconds':>10}{'points/s':>13}")
     by_area = {}
     for room in rooms:

@@ -11,8 +11,9 @@ LINE_EVERY = 60  # seconds between two lines of a log
 def bar(total: float, unit: str, initial: float = 0, quiet: bool = False) -> "tqdm | Log":
     """Progress towards `total`. -> a context manager
 
-    It has what commands use of tqdm: `n`, `total`, `update(amount)`, `set_description(text)`, `set_postfix_str(text)`
-    and `close()`. unit: a plural such as "points". initial: what was done before. quiet: shows nothing.
+    It has the attributes and methods of tqdm that the commands use: `n`, `total`, `update(amount)`,
+    `set_description(text)`, `set_postfix_str(text)` and `close()`. unit: a plural such as "points". initial: what was
+    done before. quiet: show nothing.
     """
     if quiet or sys.stderr.isatty():
         # A thousand and more is shown as 1.0k.

@@ -1,17 +1,17 @@
-"""Scores on the terminal and in files: what `evaluate` and `score` end with."""
+"""Scores on the terminal and in files, as `evaluate` and `score` report them."""
 
 _MOST_LINES = 60  # longer tables of rooms are only in the files
 
 
 def print_results(title, levels, warnings):
-    """Tables of every level (as `report` takes them), then all classes together, then warnings."""
+    """Print a table of each level (as `report` takes them), the scores of all classes, and warnings."""
     from s3dis_seg.report import class_table, summary_table
 
     for level, by_name in levels.items():
         if level == "all" or (level != "fold" and len(by_name) == 1):
             continue
         if len(by_name) > _MOST_LINES:
-            print(f"\n{len(by_name)} {level}s: by {level} in the files of --out only")
+            print(f"\n{len(by_name)} {level}s: their scores are in the files of --out only")
         else:
             print("\n" + summary_table(level, by_name))
     print(f"\n{title}\n")

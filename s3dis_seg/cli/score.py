@@ -1,7 +1,7 @@
-"""Score scans that were segmented before, against labels that they bring along.
+"""Compare the predictions of segmented scans with labels in the same files: IoU, accuracies and confusion.
 
-A scan needs a property `prediction` (`segment` writes it) and one with labels: numbers of classes, 255 or -1 where
-there is none. Several scans are scored one by one and all together.
+A scan needs a property `prediction`, which `segment` writes, and a property with labels: class numbers, and 255 or -1
+where a point has none. Several scans are scored one by one and all together.
 
 Examples:
   s3dis-seg score segmented.ply
@@ -17,8 +17,12 @@ from s3dis_seg.files import InputError
 
 def add_arguments(parser):
     parser.add_argument("scans", metavar="SCAN", nargs="+", type=Path, help="scans with predictions and labels")
-    parser.add_argument("--label-field", metavar="NAME", help="property with the labels (default: looked for)")
-    parser.add_argument("--prediction-field", metavar="NAME", help="property with predictions (default: prediction)")
+    parser.add_argument(
+        "--label-field", metavar="NAME", help="property that holds the labels (default: the first with a usual name)"
+    )
+    parser.add_argument(
+        "--prediction-field", metavar="NAME", help="property that holds the predictions (default: prediction)"
+    )
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="folder for scores.json, scores.csv, confusion.png")
 
 

@@ -1,8 +1,8 @@
-"""Label every point of a scan: no labels needed, everything that is in the file is kept.
+"""Label every point of a scan. The result keeps everything that is in the file.
 
 Reads .ply, .las, .laz, .npy, .txt, .xyz, .csv, .pcd and prepared rooms (.h5); writes the format of OUT's suffix. The
-result has a `prediction` and a `confidence` for every point; class colours are in red, green, blue and the scan's own
-in scan_red, scan_green, scan_blue.
+result has a `prediction` and a `confidence` for every point. The colours of the predicted classes are written to red,
+green, blue; the scan's own colours are kept in scan_red, scan_green, scan_blue.
 
 Examples:
   s3dis-seg segment scan.ply --out segmented.ply
@@ -28,8 +28,8 @@ from s3dis_seg.data.scans import READABLE, UNITS, WRITABLE, read_scan, write_sca
 from s3dis_seg.files import InputError
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 
-_FEW = 5  # so few blocks are done before an estimate would be
-_UNSURE = 0.5  # a confidence below this is told
+_FEW = 5  # the time of so few blocks is not estimated
+_UNSURE = 0.5  # the share of points with less confidence is printed
 _SHORTEST = 0.05  # seconds: shorter steps are not listed
 
 
@@ -40,7 +40,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--checkpoint", default=DEFAULT_CHECKPOINT, help="file, or name of shipped weights (default: %(default)s)"
     )
-    parser.add_argument("--units", choices=UNITS, help="of the coordinates (default: m, and checked)")
+    parser.add_argument("--units", choices=UNITS, help="units of the coordinates (default: m, if the height fits)")
     parser.add_argument(
         "--keep-rgb",
         action=yes_or_no,
@@ -59,12 +59,24 @@ def add_arguments(parser):
         "--passes",
         type=number(int, 1),
         default=1,
-        help="how often each point is looked at, each time turned by a further 90 degrees (default: 1)",
+        help="how often each point is predicted, in blocks turned by a further 90 degrees each time (default: 1)",
     )
     how.add_argument("--device", default="auto", help="cpu, cuda or auto (default: auto)")
-    how.add_argument("--batch-size", metavar="N", type=number(int, 1), help="blocks at a time (default: by the device)")
-    how.add_argument("--amp", action=yes_or_no, default=False, help="some products in bfloat16: faster on a GPU")
-    how.add_argument("--seed", type=number(int, 0), default=0, help="of the draws of points (default: %(default)s)")
+    how.add_argument(
+        "--batch-size", metavar="N", type=number(int, 1), help="blocks at a time (default: 16 on a GPU, 1 on a CPU)"
+    )
+    how.add_argument(
+        "--amp",
+        action=yes_or_no,
+        default=False,
+        help="compute matrix products in bfloat16: faster on a GPU, less exact",
+    )
+    how.add_argument(
+        "--seed",
+        type=number(int, 0),
+        default=0,
+        help="random seed of the points drawn into blocks (default: %(default)s)",
+    )
     add_network_arguments(parser)
 
 
@@ -96,9 +108,11 @@ def run(arguments):
                 raise
             print(f"error: {error}")
             failed.append(path)
-        started = time.perf_counter()  # the start belongs to the first scan alone
+        started = time.perf_counter()  # only the first scan counts the time of starting
     if failed:
-        raise InputError(f"{len(failed)} of {len(jobs)} scans were not segmented, as said above: {_listed(failed)}")
+        raise InputError(
+            f"{len(failed)} of {len(jobs)} scans were not segmented, for the reasons above: {_listed(failed)}"
+        )
     licence = card.provenance.get("licence") or card.provenance.get("license")
     if licence:
         print(f"licence of the weights: {licence}")
@@ -107,7 +121,7 @@ def run(arguments):
 
 
 def _segment(segmenter, path, out, arguments, counter, seconds):
-    """One scan from file to file, with all that is said about it. seconds: step -> what was spent before."""
+    """Segment one scan, and print what there is to know about it. seconds: step -> time spent on it before."""
     start = time.perf_counter()
     scan = read_scan(path, arguments.units)
     _require_room(path, out, len(scan))
@@ -127,7 +141,7 @@ def _segment(segmenter, path, out, arguments, counter, seconds):
     scan.predictions, scan.confidence = result.predictions, result.confidence
     renamed = write_scan(out, scan, arguments.keep_rgb)
     seconds |= result.seconds | {"writing": time.perf_counter() - start}
-    _tell([f"the property {old} that was there is now {new}" for old, new in renamed.items()])
+    _tell([f"the scan had a property {old} already; it is called {new} now" for old, new in renamed.items()])
     _print_classes(result, segmenter.card.class_names)
     steps = [f"{step} {duration(spent)}" for step, spent in seconds.items() if spent >= _SHORTEST]
     print("time: " + ", ".join([*steps, f"in all {duration(sum(seconds.values()))}"]))
@@ -138,7 +152,7 @@ def _segment(segmenter, path, out, arguments, counter, seconds):
 
 
 def _jobs(inputs, out):
-    """Which scan goes where. -> list of (scan, output)"""
+    """Where the result of each scan goes. -> list of (scan, output)"""
     scans = [scan for path in inputs for scan in (_scans_of(path) if path.is_dir() else [path])]
     if len(scans) == 1 and not inputs[0].is_dir() and not out.is_dir() and out.suffix:
         jobs = [(scans[0], out)]
@@ -162,8 +176,8 @@ def _jobs(inputs, out):
 
 
 def _targets(scans, folder):
-    """Where scans go in a folder: hall.las becomes hall.ply, but hall-las.ply beside a hall.csv. -> list of paths"""
-    # Without regard to case, since some file systems have none.
+    """Outputs in a folder: hall.las becomes hall.ply, or hall-las.ply if there is a hall.csv too. -> list of paths"""
+    # In lower case, because some file systems ignore case.
     stems = Counter(scan.stem.lower() for scan in scans)
     alone = [stems[scan.stem.lower()] == 1 for scan in scans]
     names = [scan.stem if one else f"{scan.stem}-{scan.suffix[1:]}" for scan, one in zip(scans, alone)]
@@ -189,7 +203,7 @@ def _require_room(path, out, num_points):
 
 
 def _amount(segmenter, plan):
-    """How many blocks there are, and how many there would be the fast way (or with overlap). -> text"""
+    """The number of blocks, and that without overlap (or with it, where there is none). -> text"""
     other = 1.0 if segmenter.stride < 1 else 0.5
     return f"{plan.num_blocks:,} blocks ({segmenter.num_blocks_at(plan, other):,} with --stride {other})"
 

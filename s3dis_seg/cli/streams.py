@@ -1,4 +1,4 @@
-"""Standard output and standard error that may end before the work does."""
+"""Standard output and standard error that can fail without stopping the work: a closed pipe, a full disk."""
 
 import os
 
@@ -35,7 +35,7 @@ class Surviving:
             self._drop_what_waits()
 
     def _drop_what_waits(self):
-        """What the stream still holds goes nowhere; Python would try to write it once more at its end, and complain."""
+        """Discard what the stream has buffered; Python would try to write it again at exit, and fail."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.stream.fileno())
         os.close(nowhere)

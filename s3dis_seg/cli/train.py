@@ -31,30 +31,35 @@ DEFAULTS = {setting.name: setting.default for setting in fields(TrainConfig)}
 
 
 def add_arguments(parser):
-    # What is not given stays None, so that --resume can tell it from what is.
+    # Flags that are not given stay None, so that --resume knows which were given.
     yes_or_no = argparse.BooleanOptionalAction
 
     run = parser.add_argument_group("the run")
     run.add_argument("--data", metavar="FOLDER", help="prepared rooms, or PointNet's indoor3d_sem_seg_hdf5_data")
     run.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="a new folder, or a run to resume")
-    run.add_argument("--resume", action=yes_or_no, default=False, help="go on with the run in OUT, as it was set up")
+    run.add_argument(
+        "--resume", action=yes_or_no, default=False, help="go on with the run in OUT, with its own settings"
+    )
     run.add_argument(
         "--time-limit",
         metavar="MINUTES",
         type=number(float, 0, above=True),
-        help="save and stop then; --resume goes on",
+        help="stop after this time and save; --resume goes on",
     )
     run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: CUDA if it is there")
     run.add_argument(
-        "--workers", metavar="N", type=number(int, 0), help="processes that read (default: by the machine)"
+        "--workers",
+        metavar="N",
+        type=number(int, 0),
+        help="processes that read blocks (default: chosen by the machine)",
     )
-    run.add_argument("--seed", metavar="N", type=number(int, 0), help="of everything random (default: 0)")
+    run.add_argument("--seed", metavar="N", type=number(int, 0), help="random seed (default: 0)")
     run.add_argument("--deterministic", action=yes_or_no, help="the same result every time on CUDA too, but slower")
 
     rooms = parser.add_argument_group("which rooms")
     rooms.add_argument("--test-area", metavar="AREA", type=number(int, 1), help="leave this area out, for testing")
     names = {"metavar": "ROOM", "nargs": "*"}
-    rooms.add_argument("--test-rooms", **names, help="leave these rooms out instead; `*` stands for anything")
+    rooms.add_argument("--test-rooms", **names, help="leave these rooms out instead; `*` stands for any characters")
     rooms.add_argument("--val-rooms", **names, help="validate on these (none given: no validation)")
     rooms.add_argument("--train-rooms", **names, help="train on these only")
     rooms.add_argument("--split-file", metavar="FILE", type=Path, help="lists of rooms under [train], [val] and [test]")
@@ -67,19 +72,21 @@ def add_arguments(parser):
         "blocks, no thinning, no validation, last weights; modern: augmentation, cosine schedule with warm-up, weight "
         "decay 0.01, label smoothing 0.1, fresh statistics over 96 blocks",
     )
-    recipe.add_argument("--epochs", metavar="N", type=number(int, 1), help=_help("", "epochs"))
+    recipe.add_argument(
+        "--epochs", metavar="N", type=number(int, 1), help=_help("passes over the training blocks", "epochs")
+    )
     recipe.add_argument("--batch-size", metavar="B", type=number(int, 1), help=_help("blocks a step", "batch_size"))
     recipe.add_argument(
         "--accumulate",
         metavar="PARTS",
         type=number(int, 1),
-        help="compute a step in parts that need less memory; only BatchNorm sees the difference (default: 1)",
+        help="compute a step in parts, which needs less memory; BatchNorm normalises each part on its own (default: 1)",
     )
     recipe.add_argument(
         "--lr", metavar="RATE", type=number(float, 0, above=True), help=_help("learning rate at the start", "lr")
     )
     recipe.add_argument("--augment", action=yes_or_no, help="turn, mirror, scale and recolour blocks")
-    recipe.add_argument("--amp", choices=AMP, help="precision of the large products (default: off, float32)")
+    recipe.add_argument("--amp", choices=AMP, help="precision of matrix products (default: off, that is float32)")
     recipe.add_argument(
         "--val-every", metavar="EPOCHS", type=number(int, 1), help=_help("epochs between validations", "val_every")
     )
@@ -90,32 +97,48 @@ def add_arguments(parser):
     recipe.add_argument(
         "--class-weights",
         choices=CLASS_WEIGHTS,
-        help="sqrt: classes count by one over the square root of their share (default: none)",
+        help="sqrt: weight classes by 1 / sqrt(share of the points) (default: none)",
     )
     recipe.add_argument(
         "--statistics-blocks",
         metavar="N",
         type=number(int, 0),
-        help="measure BatchNorm's statistics again over N training blocks before each validation (default: 0, not; "
-        "recipe modern: 96)",
+        help="measure BatchNorm's statistics again over N training blocks before each validation (default: 0, "
+        "keep the running ones; recipe modern: 96)",
     )
     recipe.add_argument(
-        "--grid", metavar="METRES", type=number(float, 0), help="thin to this grid, 0: not (default: 0.02)"
+        "--grid",
+        metavar="METRES",
+        type=number(float, 0),
+        help="keep one point a grid cell of this size; 0 keeps all (default: 0.02)",
     )
 
     network = parser.add_argument_group("the network")
-    network.add_argument("--model", choices=MODELS, help=_help("a named network, which the rest changes", "model"))
-    network.add_argument("--blocks", metavar="N", type=number(int, 1), help="depth, the head included")
-    network.add_argument("--channels", metavar="C", type=number(int, 1), help="of every graph convolution")
-    network.add_argument("--k", metavar="K", type=number(int, 1), help="neighbours of a point, itself included")
-    network.add_argument("--block", choices=BLOCKS, help="what is done with the output of a convolution")
-    network.add_argument("--conv", choices=CONVOLUTIONS, help="graph convolution")
-    network.add_argument("--graph", choices=GRAPHS, help="neighbours in the features of each block, or in xyz once")
-    network.add_argument("--dilation", action=yes_or_no, help="block i takes every i-th neighbour")
     network.add_argument(
-        "--epsilon", metavar="0-1", type=number(float, 0), help="how often neighbours are drawn at random"
+        "--model", choices=MODELS, help=_help("a named network, which the flags below change", "model")
     )
-    network.add_argument("--dropout", metavar="0-1", type=number(float, 0), help="before the last layer")
+    network.add_argument(
+        "--blocks", metavar="N", type=number(int, 1), help="depth: number of graph convolutions, the head included"
+    )
+    network.add_argument("--channels", metavar="C", type=number(int, 1), help="channels of every graph convolution")
+    network.add_argument("--k", metavar="K", type=number(int, 1), help="neighbours of a point, itself included")
+    network.add_argument("--block", choices=BLOCKS, help="how convolutions are joined: residual, dense or plain")
+    network.add_argument("--conv", choices=CONVOLUTIONS, help="kind of graph convolution")
+    network.add_argument(
+        "--graph",
+        choices=GRAPHS,
+        help="dynamic: search neighbours again in the features of each layer; fixed: once, in xyz",
+    )
+    network.add_argument("--dilation", action=yes_or_no, help="layer i takes every i-th neighbour")
+    network.add_argument(
+        "--epsilon",
+        metavar="0-1",
+        type=number(float, 0),
+        help="probability of drawing neighbours at random (stochastic dilation)",
+    )
+    network.add_argument(
+        "--dropout", metavar="0-1", type=number(float, 0), help="dropout probability before the last layer"
+    )
 
 
 def _help(what, setting):
@@ -195,7 +218,7 @@ def _overrides(given):
 
 
 class _StopSignals:
-    """Ctrl-C, SIGTERM and SIGHUP (the terminal has gone) ask for a stop at the next step; a second does not wait."""
+    """Ctrl-C, SIGTERM and SIGHUP (the terminal has gone) end the run after the present step; a second one at once."""
 
     def __init__(self):
         self.asked = False
@@ -205,7 +228,7 @@ class _StopSignals:
 
     def __enter__(self):
         numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-        # What is ignored stays so: nohup has a run outlive its terminal.
+        # Ignored signals stay ignored: under nohup a run outlives its terminal.
         numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
         self.before = {number: signal.signal(number, self._ask) for number in numbers}
         return self
@@ -218,15 +241,15 @@ class _StopSignals:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        # Nothing that might be in the middle of writing may be asked to write.
+        # Straight to the descriptor: print might be interrupted in the middle of its own writing.
         with suppress(OSError):
             os.write(2, b"\nstopping after this step and saving; once more to stop at once\n")
 
 
 class _Display:
-    """A training.Watcher: progress over all blocks of the run, and a line an epoch.
+    """A training.Watcher that shows progress over all blocks of the run, and a line an epoch.
 
-    quiet: nothing, for all processes but one.
+    quiet: print nothing, in all processes but the first.
     """
 
     look_every = 10  # steps
@@ -247,7 +270,7 @@ class _Display:
         try:
             progress.say(text)
         except OSError:
-            self.quiet = True  # nobody reads any more; the work goes on
+            self.quiet = True  # standard output is closed; the training goes on
 
     note = say
 

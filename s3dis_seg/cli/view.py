@@ -6,7 +6,7 @@ The points are coloured by one of
   truth        the classes the points were labelled with
   errors       where prediction and label differ
   confidence   the probability that the network gave to its prediction
-as far as the file has them. Ceiling and beams are hidden, so that one can look into the room from above; --ceiling
+where the file has them. Ceiling and beams are hidden, so that one can look into the room from above; --ceiling
 shows them. --save needs no screen; several colourings after --color become panels side by side.
 
 Examples:
@@ -46,7 +46,7 @@ def add_arguments(parser):
     )  # fmt: skip
     parser.add_argument("--save", metavar="PNG", type=Path, help="write a picture instead of opening a window")
     parser.add_argument(
-        "--label-field", metavar="NAME", help="attribute of the points that holds the labels (default: a usual name)"
+        "--label-field", metavar="NAME", help="property that holds the labels (default: the first with a usual name)"
     )
     parser.add_argument(
         "--ceiling", action=argparse.BooleanOptionalAction, default=False, help="show ceiling and beams, too"
@@ -71,7 +71,7 @@ def add_arguments(parser):
     )  # fmt: skip
     picture.add_argument(
         "--point-size", metavar="PIXELS", type=_pixels,
-        help="diameter of a point (default: just large enough that surfaces have no gaps)",
+        help="diameter of a point (default: just large enough to close the gaps in surfaces)",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Which rooms a checkpoint is judged on, its predictions there, and the confusions that scores are made of.
+"""Scoring: which rooms a checkpoint is scored on, its predictions, and the confusion matrices behind the scores.
 
 rooms.py        the rooms of an evaluation, and warnings where the training saw them
 folds.py        runs and the rooms that each kept for testing

@@ -1,4 +1,7 @@
-"""Predictions of rooms, kept on disk so that an evaluation can go on, and never taken for those of anything else."""
+"""Predictions of rooms, kept on disk so that an interrupted evaluation can go on.
+
+Each file holds the settings it was made with, and is used only where these are the same.
+"""
 
 import json
 from dataclasses import asdict
@@ -11,12 +14,12 @@ _FORMAT = 2  # raised whenever the same settings would give other predictions
 
 
 def key_of(segmenter, room, protocol):
-    """All that decides the predictions of a room. -> text"""
+    """Everything on which the predictions of a room depend. -> text"""
     card = segmenter.card
     decisive = {
         "format": _FORMAT,
         "checkpoint": card.sha256,
-        # An official file does not tell its network, so the same file may be taken for several.
+        # A file in the official layout does not tell its network, so it may be read as several.
         "network": None if card.config is None else asdict(card.config),
         "blocks": asdict(card.blocks),
         "room": room.fingerprint(),
@@ -35,7 +38,7 @@ def load_predictions(path, key):
     None where there is no file, where it is damaged, and where its predictions were made from something else.
     """
     try:
-        # Opened here: numpy leaves the file open when it is no archive.
+        # Opened here, because numpy leaves the file open where it is not an archive.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             if str(content["made_from"]) != key:
                 return None, False
@@ -44,7 +47,7 @@ def load_predictions(path, key):
                 return (labels, predictions), False
     except FileNotFoundError:
         return None, False
-    except Exception:  # what a damaged file does to its reader is anyone's guess
+    except Exception:  # damaged bytes can raise any exception in numpy's reader
         pass
     return None, True
 

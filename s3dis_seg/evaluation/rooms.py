@@ -1,4 +1,4 @@
-"""Which rooms a checkpoint is judged on, and whether they are unseen. Rooms are what `open_rooms` gives."""
+"""The rooms of an evaluation, and whether the training has seen them. Rooms are as `open_rooms` gives them."""
 
 import numpy as np
 
@@ -16,7 +16,8 @@ def choose_rooms(rooms, test_area=None, names=None, limit=None):
 
 
 def held_out_rooms(card, rooms):
-    """The rooms that a run kept for testing. -> rooms that are there, names that are not; both empty if it kept none.
+    """The rooms that a run kept for testing. -> the rooms that are there, the names of those missing;
+    both empty where the run kept none.
 
     card: of one of its checkpoints, whose provenance has `test_rooms` (names) or `test_area`.
     """
@@ -29,7 +30,7 @@ def held_out_rooms(card, rooms):
 
 
 def require_whole_rooms(rooms):
-    """InputError where only drawn blocks are at hand, of which not every point can be scored."""
+    """InputError where the data are drawn blocks, so that not every point can be scored."""
     if not rooms[0].has_all_points:
         raise InputError(
             f"{rooms[0].folder} holds drawn blocks and not whole rooms; score them with --protocol published"

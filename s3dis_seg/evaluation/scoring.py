@@ -1,7 +1,7 @@
-"""Confusions of rooms and scans, and the scores that are made of them.
+"""Confusion matrices of rooms and scans, and the scores computed from them.
 
 Two protocols for rooms. "all-points": every point is predicted, from overlapping columns, and counts once. "published":
-PointNet's and DeepGCN's way, the points drawn into blocks of 1 m are judged, as often as they are drawn.
+as PointNet and DeepGCN did, only the points drawn into blocks of 1 m count, as often as they are drawn.
 
 Letters: C classes, N points a block.
 """

@@ -7,7 +7,7 @@ from s3dis_seg.report.tables import percent
 
 
 def confusion_picture(path, scores, title):
-    """Write the confusion matrix as a PNG: a row is a label, its cells the percent of its points by prediction."""
+    """Write the confusion matrix as a PNG: a row is a label, its cells are percentages of its points."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -19,7 +19,7 @@ def class_table(scores):
 
 
 def _left_out(scores):
-    """What the means do not count, in words. -> list of lines."""
+    """Remarks below the table: classes that the means leave out, and classes with IoU 0. -> list of lines"""
     lines = []
     if scores.absent:
         lines.append(f"left out, in neither labels nor predictions: {', '.join(scores.absent)}")

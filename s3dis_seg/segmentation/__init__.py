@@ -2,9 +2,10 @@
 
     scan -> thinned cloud -> columns with overlap -> blocks -> network -> votes -> back to every point
 
-`plan` makes a scan ready, `notes` says what is odd about it, `network` runs blocks through the network, `votes` adds up
-what overlapping blocks say, and `segmenter` calls them in this order. The columns are visited along the longer side of
-the scan, so that sums of probabilities exist only for the band of points that columns still to come can reach.
+`plan` thins a scan and lays out its columns, `notes` writes the warnings, `network` runs blocks through the network,
+`votes` adds up the probabilities of overlapping blocks, and `segmenter` calls them in this order. Columns are visited
+along the longer side of the scan. So sums of probabilities are kept only for the band of points that later columns can
+still reach.
 """
 
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT

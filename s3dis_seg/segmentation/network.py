@@ -20,7 +20,8 @@ def class_probabilities(model, features, untrained=(), amp=False):
 
     (B, N, 9) float32 on the device of the network -> (B, N, C) float32 on the same device
     """
-    # One by one is as fast on a CPU, and keeps every bit: products of other shapes add up in another order.
+    # On a CPU one block at a time is as fast, and the result does not depend on the batch size: matrix products of
+    # another shape add up in another order.
     pieces = features.split(1) if features.device.type == "cpu" else [features]
     with torch.autocast(features.device.type, dtype=torch.bfloat16) if amp else nullcontext():
         logits = [in_parts(model, piece) for piece in pieces]
@@ -30,7 +31,7 @@ def class_probabilities(model, features, untrained=(), amp=False):
 
 
 def in_parts(model, features):
-    """Logits, in as many parts as the memory of the device asks for. (B, N, 9) -> (B, N, C)"""
+    """Logits of a batch, which is halved for as long as the device has too little memory. (B, N, 9) -> (B, N, C)"""
     try:
         return model(features)
     except torch.OutOfMemoryError as error:
@@ -45,7 +46,7 @@ def stacked(blocks: list[Block]) -> torch.Tensor:
 
 
 def batches_of(columns, blocks_of_column, batch_size, workers, steps):
-    """Blocks of all columns in order, as lists of `batch_size`; threads prepare what comes next."""
+    """Blocks of all columns in order, as lists of `batch_size`; threads prepare the next ones meanwhile."""
     batch = []
     prepared = ahead(blocks_of_column, columns, workers, 4 + 2 * batch_size)
     while True:
@@ -63,7 +64,7 @@ def batches_of(columns, blocks_of_column, batch_size, workers, steps):
 
 
 def outputs_of(batches, forward, steps):
-    """Batches and what the network says about them, (B, N, C) float32; a GPU is one batch ahead of what is read."""
+    """Yields each batch with its outputs (B, N, C) float32. A GPU already computes the next batch meanwhile."""
     waiting = None
     for batch in batches:
         with steps("network"):
@@ -95,7 +96,7 @@ def ahead(function, items, workers, lead):
 
 
 def to_host(outputs):
-    """Start the way back from the device. -> function that waits for the end of it and returns the array"""
+    """Start copying from the device. -> function that waits until the copy is complete and returns the array"""
     if outputs.device.type != "cuda":
         return lambda: outputs.cpu().numpy()
     host = torch.empty(outputs.shape, dtype=outputs.dtype, pin_memory=True)
@@ -104,7 +105,7 @@ def to_host(outputs):
     arrived.record()
 
     def wait():
-        # Not for the batch that was launched after this one, as a plain copy would.
+        # A plain copy would also wait for the batch that was launched after this one.
         arrived.synchronize()
         return host.numpy()
 

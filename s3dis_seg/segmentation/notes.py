@@ -1,7 +1,7 @@
-"""What the user should know about a scan before believing its labels.
+"""Warnings about a scan that make its labels less reliable.
 
-The thresholds of `unlike_rooms` lie between what the 28 rooms of Area 6, a corridor and a crop of it measure (given
-at each) and what pieces of walls, floors and furniture do.
+The thresholds of `_unlike_rooms` separate rooms from pieces of walls, floors and furniture. The rooms are the 28 of
+Area 6, a corridor and a crop of it; the comment at each threshold gives their closest value.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def notes_on(num_points, relative, usable, num_far, cloud, columns, settings):
         return told
     too_few = _too_few(cloud, columns, settings)
     told += too_few + _layers(cloud, settings)
-    # Where units or the number of points are wrong, the shape says nothing.
+    # With wrong units or too few points, the shape says nothing.
     return told if too_few or likely_units(relative)[0] != "m" else told + _unlike_rooms(cloud)
 
 
@@ -66,7 +66,7 @@ def _layers(cloud, settings):
 
 
 def _unlike_rooms(cloud):
-    """What in the shape of a scan no training room has: little height, little width, no floor. -> list of sentences"""
+    """Warn of a shape that no training room has: too low, too narrow, or without a floor. -> list of sentences"""
     floor, ceiling = _heights(cloud)
     width = _narrow_side(cloud)
     begins = cloud.profile.bins[cloud.profile.starts[:-1]] * 0.01  # lowest point of each cell; bins are 1 cm

@@ -1,4 +1,4 @@
-"""A scan is made ready before the network runs: thinned, and laid out in columns.
+"""What happens to a scan before the network runs: it is thinned and laid out in columns.
 
 Letters: P points of a scan, U of them usable, M points left after thinning.
 """
@@ -12,15 +12,15 @@ from s3dis_seg.data.blocks.cloud import Cloud
 from s3dis_seg.data.blocks.columns import column_corners, column_points, height_tiles
 
 GREY = 127.5  # 0.5 once the features have divided it by 255
-_AT_ONCE = 500_000  # points of a scan that are looked at in one go: bounds the temporary memory
-_SAMPLE = 100_000  # points from which the place of a scan is estimated
+_AT_ONCE = 500_000  # points of a scan processed at once: bounds the temporary memory
+_SAMPLE = 100_000  # points from which the extent of a scan is estimated
 _FAR, _FAR_IN_SCANS = 100.0, 10.0  # a point is far beyond 100 m and beyond ten times the extent of the scan
-_FARTHEST = 1e5  # metres: float32 then still tells centimetres apart
+_FARTHEST = 1e5  # metres: up to here float32 still resolves centimetres
 
 
-class Column(NamedTuple):
-    """A square of the floor plan. number: seeds its draws; corner: (x, y); z_range: of its layer, or None;
-    num_inside: points in it."""
+class PlannedColumn(NamedTuple):
+    """A column to visit. number: seeds its draws; corner: (x, y); z_range: heights of its layer, or None for all;
+    num_inside: how many points it has."""
 
     number: int
     corner: np.ndarray
@@ -30,9 +30,9 @@ class Column(NamedTuple):
 
 @dataclass
 class ScanPlan:
-    """A scan made ready, before the network has run: what there is to do, and what it is done on.
+    """A scan before the network runs: its thinned points, and the columns to visit.
 
-    num_blocks: how many blocks will go through the network. columns: list of Column in the order of the visit.
+    num_blocks: how many blocks will go through the network. columns: list of PlannedColumn in the order of the visit.
     usable: (P,) bool, or None where all points are; the others are not finite or far away.
     cloud: the usable points, thinned; None where there are none. axis: 0 or 1, along which columns are visited.
     """
@@ -85,7 +85,7 @@ def _limits(xyz):
         some = some[np.isfinite(some).all(axis=1)]
     if len(some) == 0:
         return np.zeros(3), np.zeros(3)
-    # Sorted values, not percentiles: between 1e300 and -1e300 those overflow.
+    # Sorted values instead of np.percentile, which overflows between 1e300 and -1e300.
     some.sort(axis=0)
     cut = max(len(some) // 100, 1) if len(some) >= 10 else 0
     low, middle, high = some[cut], some[len(some) // 2], some[-1 - cut]
@@ -106,9 +106,9 @@ def cloud_of(relative, rgb, usable, grid):
 
 
 def columns_of(cloud, settings, stride, axis):
-    """Columns (and layers of height) in the order of the visit along an axis. -> list of Column
+    """Columns (and layers of height) in the order of the visit along an axis. -> list of PlannedColumn
 
-    stride: distance of neighbouring columns as a fraction of their width.
+    stride: step between neighbouring columns, as a fraction of their width.
     """
     if cloud is None:
         return []
@@ -119,13 +119,13 @@ def columns_of(cloud, settings, stride, axis):
     for place in np.lexsort((corners[:, 1 - axis], corners[:, axis])):
         for layer, z_range in enumerate(layers):
             inside = column_points(cloud, corners[place], size, 1, z_range).num_inside
-            # The number seeds the draws, so it belongs to the column and not to the order of the visit.
-            columns.append(Column(int(place) * len(layers) + layer, corners[place], z_range, inside))
+            # The number seeds the draws, so it must not depend on the order of the visit.
+            columns.append(PlannedColumn(int(place) * len(layers) + layer, corners[place], z_range, inside))
     return columns
 
 
 def num_blocks(columns, settings, passes):
-    """How many blocks columns make, of all passes. -> int"""
+    """How many blocks the columns make in all passes. -> int"""
     return passes * sum(-(-column.num_inside // settings.num_points) for column in columns)
 
 

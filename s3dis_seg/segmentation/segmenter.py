@@ -1,4 +1,4 @@
-"""Segmenter: plan a scan, run the network over it, carry the answer back to every point.
+"""Segmenter: plan a scan, run the network over it, give every point its prediction.
 
 Letters: P points of a scan, C classes, N points a block, B blocks.
 """
@@ -27,12 +27,12 @@ from s3dis_seg.segmentation.plan import GREY, ScanPlan, cloud_of, columns_of, nu
 from s3dis_seg.segmentation.stopwatch import Stopwatch
 from s3dis_seg.segmentation.votes import Band, Labelled, carry_back
 
-_TIMED, _TIMING = 5, 4.0  # blocks from which the time is estimated, and seconds after which no further one is begun
+_TIMED, _TIMING = 5, 4.0  # blocks timed for the estimate; seconds after which no further block is timed
 
 
 @dataclass
 class SegmentationResult:
-    """What the network says about every given point, in the order given.
+    """A prediction and a confidence for every given point, in the order given.
 
     predictions: (P,) uint8, 255 where coordinates are not finite or far from all others. confidence: (P,) float32, the
     mean probability of the predicted class, 0 where there is none. probabilities: (P, C) float32, or None unless asked
@@ -48,7 +48,7 @@ class SegmentationResult:
 
 
 class _Placed(NamedTuple):
-    """A block, and where its column begins along the visit, in metres."""
+    """A block, and where its column begins along the axis of the visit, in metres."""
 
     block: Block
     low: float
@@ -61,10 +61,10 @@ class Segmenter:
     >>> result = segmenter(xyz, rgb)     # (P, 3) metres, (P, 3) uint8             # doctest: +SKIP
     >>> result.predictions, result.confidence                                      # doctest: +SKIP
 
-    stride: distance of neighbouring columns as a fraction of their width; 1.0 is the fast way, without overlap.
-    passes: how often every point is looked at, each time among other points and from another side. batch_size: None
-    takes what suits the device; it changes no prediction. seed: of the draws. amp: products in bfloat16, faster on a
-    GPU, less exact.
+    stride: step between neighbouring columns, as a fraction of their width; 1.0 is the fast way, without overlap.
+    passes: how often every point is predicted, each time among other drawn points and in a turned block. batch_size:
+    blocks at a time, None chooses by the device; it changes no prediction. seed: random seed of the draws. amp: matrix
+    products in bfloat16, faster on a GPU and less exact.
     """
 
     def __init__(
@@ -161,13 +161,13 @@ class Segmenter:
         return SegmentationResult(*result, plan.num_blocks, dict(steps.seconds), list(plan.warnings))
 
     def seconds_per_block(self, plan: ScanPlan) -> float:
-        """What a block takes on this machine: the median of several spread over the plan, timed for some seconds."""
+        """Seconds a block takes on this machine: the median of up to 5 blocks spread over the plan."""
         columns = [column for column in plan.columns if column.num_inside]
         if not columns:
             return 0.0
         chosen = [columns[place] for place in np.linspace(0, len(columns) - 1, min(_TIMED, len(columns))).astype(int)]
         first = self._blocks(plan, chosen[0])[0].block
-        # The first run of all compiles kernels: on the CPU the same ones for a small cloud.
+        # The very first run compiles kernels. On the CPU a small cloud compiles the same ones.
         fewest = getattr(self.model, "points_needed", 1)
         at_once = self.batch_size if self.device.type == "cuda" else 1
         small = first if self.device.type == "cuda" else replace(first, features=first.features[:fewest])
@@ -183,7 +183,7 @@ class Segmenter:
         return float(np.median(times))
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:
-        """Class probabilities of blocks, 0 for classes that training never showed.
+        """Class probabilities of blocks, 0 for classes that had no point in the training.
 
         (B, N, 9) float32 on any device -> (B, N, C) float32 on the device of the network
         """

@@ -18,7 +18,7 @@ class Labelled:
         self.probabilities = np.zeros((count, num_classes), np.float32) if keep_probabilities else None
 
     def settle(self, ids, sums):
-        """Sums of probabilities over all votes of these points, (n, C), become what is said about them."""
+        """Turn the summed probabilities (n, C) of finished points into predictions and confidences."""
         voted = sums.sum(axis=1) > 0
         ids, sums = ids[voted], sums[voted]
         mean = sums / sums.sum(axis=1, keepdims=True)
@@ -29,7 +29,7 @@ class Labelled:
 
 
 class Band:
-    """Sums of probabilities for the points between the column visited now and the last one that could still vote."""
+    """Sums of probabilities, kept only for the points that the present column and later ones can still reach."""
 
     def __init__(self, cloud, axis, num_classes, keep_probabilities):
         self.cloud, self.axis = cloud, axis
@@ -40,7 +40,7 @@ class Band:
         self.low = -np.inf
 
     def move_to(self, low, high):
-        """From now on columns begin at `low` or later; those that begin there end at `high`."""
+        """Go on to columns that begin at `low` or later; points before `low` are finished. high: where they end."""
         if low <= self.low:
             return
         self.low = low
@@ -49,7 +49,7 @@ class Band:
         kept, sums = self.ids[~finished], self.sums[~finished]
         start, stop = np.full(2, -np.inf), np.full(2, np.inf)
         start[self.axis], stop[self.axis] = low, high + 1e-3
-        self.ids = self.cloud.points_between(start, stop)[0]  # has all that are kept
+        self.ids = self.cloud.points_between(start, stop)[0]  # contains all points that are kept
         self.rows[self.ids] = np.arange(len(self.ids), dtype=np.int32)
         self.sums = np.zeros((len(self.ids), sums.shape[1]), np.float32)
         self.sums[self.rows[kept]] = sums
@@ -65,7 +65,10 @@ class Band:
 
 
 def carry_back(thinned, plan):
-    """Every given point gets what its thinned point got. -> predictions (P,), confidence (P,), probabilities or None"""
+    """Every given point gets the prediction of the thinned point that represents it.
+
+    -> predictions (P,), confidence (P,), probabilities (P, C) or None
+    """
     count, usable = plan.num_points, plan.usable
     result = Labelled(count, 0, False)
     if thinned.probabilities is not None:

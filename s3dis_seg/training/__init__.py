@@ -1,4 +1,4 @@
-"""Training: a run is settings, a loop, and a folder from which it can go on.
+"""Training runs: their settings, the loop, and the folder from which a run can go on.
 
 The folder holds `last.pt` (weights, and what is needed to go on), `best.pt` (the weights with the best validation
 mIoU), `metrics.csv` (a line an epoch) and TensorBoard's events. Several processes started by torchrun act as one.
@@ -12,7 +12,7 @@ happened before; so a run goes on exactly where it stopped, with any number of w
     losses.py      the loss, and the weights of classes
     statistics.py  BatchNorm's statistics measured again
     loop.py        train: the loop, one step, validation, the schedule
-    run.py         what is about to be done, how far it has come, and what is written
+    run.py         the plan and the progress of a run, and the files of its folder
 """
 
 from importlib import import_module

@@ -8,7 +8,7 @@ CLASS_WEIGHTS = ("none", "sqrt")
 
 # What the name of a recipe changes in a TrainConfig.
 # "standard": the published optimisation, on blocks of even density that suit a hall as well.
-# "published": the paper to the letter, with DeepGCN's own blocks and no validation; the last weights are the result.
+# "published": exactly as the paper, with DeepGCN's own blocks and no validation; the last weights are the result.
 # "modern": what later networks on S3DIS train with.
 RECIPES = {
     "standard": {},
@@ -31,12 +31,12 @@ class TrainConfig:
     overrides: settings of DeepGCNConfig that differ from the named model's.
     block_size, grid and frame_size: metres, see BlockSettings. published_blocks: draw blocks as PointNet did.
     batch_size: blocks a step of the optimizer, over all processes. accumulate: in how many parts a process computes
-    its share of a step, to save memory; the loss is the same mean, but BatchNorm sees one part at a time.
+    its share of a step, to save memory. The loss stays the same mean, but BatchNorm normalises each part on its own.
     schedule: "halving" (every 20 epochs) or "cosine" (a warm-up, then down to zero at the end of the last epoch).
     class_weights: "none", or "sqrt" to weigh rare classes more, see losses.py.
     statistics_blocks: over how many training blocks BatchNorm's statistics are measured again before each validation
     and at the end, see statistics.py; 0 keeps the running ones.
-    amp: one of AMP. val_every: epochs between two validations. deterministic: on CUDA as well.
+    amp: one of AMP. val_every: epochs between two validations. deterministic: the same result every time on CUDA too.
     """
 
     data: str

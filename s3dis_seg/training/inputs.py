@@ -1,4 +1,4 @@
-"""What a run is fed: the blocks of its rooms, in which order, and which process takes which.
+"""The blocks a run trains on: how they are made, their order, and how the processes share them.
 
 Letters: N points a block.
 """
@@ -21,7 +21,7 @@ from s3dis_seg.files import InputError
 from s3dis_seg.training.config import TrainConfig
 
 STRIDE = 0.5  # step between the columns of training, as a fraction of their width; PointNet's files have the same
-# Columns of validation do not overlap: its score is that of drawn blocks, meant for comparing epochs.
+# Columns of validation do not overlap. Its score counts drawn points only; it serves to compare epochs.
 VALIDATION_STRIDE = 1.0
 
 LICENCE = (
@@ -113,10 +113,10 @@ class EpochIndexed(Dataset):
 
 
 class Steps(Sampler):
-    """Which blocks this process takes in each remaining step of the epoch in which `progress` stands.
+    """Which blocks this process takes in each remaining step of the present epoch of `progress`.
 
-    Yields lists of (epoch, number of the block). Every epoch is shuffled anew; the few blocks that do not fill a batch
-    wait for the next one. A batch is dealt out to the processes, so that together they take what one alone would.
+    Yields lists of (epoch, number of the block). Every epoch is shuffled anew. The last blocks, too few for a batch,
+    are left out of the epoch. A batch is dealt out to the processes, which together take what one alone would.
     """
 
     def __init__(self, num_blocks, batch_size, num_steps, seed, progress, team):
@@ -155,7 +155,7 @@ def make_loader(dataset, team, workers=None, keep_workers=False, **options):
     """A DataLoader. workers: None for a sensible number; keep_workers: from one pass to the next."""
     cuda = team.device.type == "cuda"
     if workers is None:
-        # On a CPU the network needs the cores itself, and far longer than the blocks do.
+        # On a CPU the network needs the cores itself; reading blocks takes little time beside it.
         workers = min(8, max(_cores() // team.size - 1, 1)) if cuda else 0
     return DataLoader(
         dataset,
@@ -172,7 +172,7 @@ def _cores():
 
 
 def _leave_signals_to_the_parent(worker):
-    # Ctrl-C reaches every process of the terminal. The parent still needs the workers until it has saved.
+    # Ctrl-C reaches every process of the terminal, but the parent needs the workers until it has saved.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -64,14 +64,14 @@ def train(
     device: "auto", "cpu" or "cuda". workers: processes that read blocks, None for a sensible number.
     time_limit: minutes. stopping: asked after each step; once it answers True, or the time is over, the run is saved
     where it stands and ends. operations: see DeepGCN; they do not change what is computed.
-    InputError for settings that cannot work, when another process trains into `out`, and when the loss is no longer a
-    number.
+    InputError for settings that cannot work, where another process trains into `out`, and when the loss is no longer
+    finite.
     """
     out, watcher = Path(out), watcher or Watcher()
     must_stop = _stop_rule(stopping, time_limit)
     with team_of(device) as team, determinism(config.deterministic), explain_out_of_memory(config):
         stored = stored_run(out, config, watcher) if resume else refuse_used(out)
-        team.wait()  # nobody writes before everybody has looked
+        team.wait()  # no process writes before all have checked the folder
         data = open_data(config)
         batch_size, num_steps = batches(config, len(data.training), team)
         state = _state(config, data, team, operations, stored)
@@ -81,7 +81,7 @@ def train(
             record = Record(out, plan, data, state, watcher, writes)
             watcher.begin(plan)
             if not stored:
-                record.save()  # a full or write-protected disk shows now, not after an epoch
+                record.save()  # a full or write-protected disk is found now, not after an epoch
             reason = _epochs(_Run(plan, data, state, team, record, watcher, workers, must_stop))
     return RunOutcome(reason, state.progress.epoch, state.progress.step, state.progress.best)
 
@@ -93,7 +93,7 @@ def _stop_rule(stopping, time_limit):
 
 
 def _reason(asked, late):
-    """Why a run ends before its time, None where it does not."""
+    """Why a run ends early; None where it goes on."""
     return "stopped" if asked else "time limit" if late else None
 
 
@@ -145,7 +145,7 @@ def _epochs(run):
         number = state.progress.epoch + 1
         validates = data.validation and (number == config.epochs or number % config.val_every == 0)
         if config.statistics_blocks and (validates or number == config.epochs):
-            # The same draws whether or not the run was resumed here.
+            # Seeded, so that a run resumed here draws the same numbers.
             _seed_step(state.model, config.seed, run.record.steps, run.team)
             blocks = _statistics_batches(data, config, run.team, state.progress.epoch, plan.batch_size)
             renew_statistics(state.model, blocks)
@@ -207,8 +207,8 @@ def _step(state, parallel, batch, lr, number, config, team, weights):
 def gradients(model, features, labels, config, scaler, team, weights=None):
     """Add the gradients of a step to the parameters. (B, N, 9), (B, N) int64: the blocks of this process.
 
-    The loss is the mean of the cross entropy over the labelled points of the blocks of all processes, each with the
-    weight of its class, whatever the number of parts and processes it is computed in. -> (3,) float64 on the device,
+    The loss is the mean of the cross entropy over the labelled points of all processes, weighted by class. It does not
+    depend on the number of parts and processes. -> (3,) float64 on the device,
     of this process alone: sum of the losses, points, and points predicted rightly.
     """
     features = features.to(team.device, non_blocking=True)
@@ -232,7 +232,7 @@ def gradients(model, features, labels, config, scaler, team, weights=None):
 
 
 def _statistics_batches(data, config, team, epoch, batch_size):
-    """Blocks of training over which statistics are measured, other ones each time, dealt out to the team."""
+    """Training blocks over which BatchNorm's statistics are measured: other ones each epoch, dealt out to the team."""
     order = np.random.default_rng((config.seed, epoch, len(data.training))).permutation(len(data.training))
     data.training.set_epoch(epoch)
     share = max(batch_size // team.size // config.accumulate, 1)
@@ -296,7 +296,7 @@ def _autocast(config, team):
 
 
 def _seed_step(model, seed, number, team):
-    """Stochastic dilation draws the same ranks in all processes, dropout other masks in each."""
+    """Seed a step: all processes draw the same ranks for stochastic dilation, but each its own dropout masks."""
     ranks, dropout = np.random.SeedSequence((seed, number)).generate_state(2).tolist()
     model.seed_ranks(ranks)
     torch.manual_seed(dropout + team.rank)

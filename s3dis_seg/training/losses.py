@@ -1,4 +1,4 @@
-"""What a step of training minimises.
+"""The loss of training, and the weights of classes.
 
 Letters: B blocks, N points a block, C classes.
 """
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from s3dis_seg.classes import UNLABELLED
 
-_RAREST = 1e-3  # a class with a smaller share of the points weighs as if it had this one
+_RAREST = 1e-3  # the smallest share that is used; rarer classes get no more weight than this gives
 
 
 def cross_entropy(logits, labels, label_smoothing=0.0, weights=None):
@@ -30,7 +30,7 @@ def cross_entropy(logits, labels, label_smoothing=0.0, weights=None):
 
 
 def weight_of(labels, weights=None):
-    """What the loss of some labels is divided by: the sum of the weights of the labelled ones. -> scalar tensor"""
+    """The sum of the weights of all labelled points, by which the summed loss is divided. -> scalar tensor"""
     known = labels[labels != UNLABELLED]
     if weights is None:
         return torch.tensor(len(known), device=labels.device)
@@ -42,7 +42,7 @@ def class_weights(kind, counts):
 
     kind: one of config.CLASS_WEIGHTS.
 
-    "sqrt": in proportion to 1 / sqrt(share of the points), 0 for a class without points, 1 in the mean over all points.
+    "sqrt": proportional to 1 / sqrt(share of the points), with mean 1 over all points; 0 for a class without points.
     """
     if kind == "none":
         return None

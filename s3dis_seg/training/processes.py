@@ -13,7 +13,7 @@ from s3dis_seg.files import InputError
 
 @dataclass(frozen=True)
 class Team:
-    """One of the processes that train together. Alone: rank 0 of size 1, and no group."""
+    """This process and how many train together. A single process has rank 0, size 1 and no group."""
 
     device: torch.device
     rank: int = 0
@@ -21,13 +21,13 @@ class Team:
     group: object = None
 
     def sum(self, tensor):
-        """Over all processes, in place. -> the tensor"""
+        """Sum a tensor over all processes, in place. -> the tensor"""
         if self.size > 1:
             dist.all_reduce(tensor, group=self.group)
         return tensor
 
     def wait(self):
-        """Until all processes have come here."""
+        """Wait until all processes have called this."""
         self.sum(torch.zeros(1, device=self.device))
 
 
@@ -66,7 +66,7 @@ def _own_cuda_device():
 
 @contextmanager
 def determinism(wanted):
-    """Within it CUDA computes the same every time, more slowly; a CPU does so anyway."""
+    """Within it CUDA gives the same result every time, more slowly; a CPU always does."""
     if not wanted:
         yield
         return

@@ -1,4 +1,4 @@
-"""A run: what is about to be done, how far it has come, and the folder it is kept in."""
+"""A run: its plan, its progress, and the files of its folder."""
 
 import csv
 import platform
@@ -19,12 +19,12 @@ from s3dis_seg.models.deepgcn import DeepGCN
 from s3dis_seg.training.config import RECIPES, TrainConfig
 
 SAVE_EVERY = 600  # seconds between two saves within an epoch
-LOOK_EVERY = 10  # steps, or batches of a validation, between two looks
+LOOK_EVERY = 10  # steps, or batches of a validation, between two reports to the watcher
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What is about to run. epoch and step: what is done already, as in Progress. batch_size: blocks a step."""
+    """What a run is going to do. epoch and step: what is done already, as in Progress. batch_size: blocks a step."""
 
     config: TrainConfig
     device: str
@@ -52,9 +52,10 @@ class RunOutcome:
 
 
 class Watcher:
-    """What `train` tells while it runs. Every method may be left as it is.
+    """Receives what `train` reports while it runs. Subclasses override the methods they need.
 
-    look_every: steps between two looks at the loss on a GPU, each of which waits for it; a CPU looks at each step.
+    look_every: steps between two readings of the loss on a GPU, because each reading waits for the GPU. On a CPU the
+    loss is read at every step.
     """
 
     look_every = LOOK_EVERY
@@ -72,7 +73,7 @@ class Watcher:
         """row: a line of metrics.csv as a dict. is_best: these are the best weights so far."""
 
     def note(self, sentence: str) -> None:
-        """Something worth knowing that stops nothing."""
+        """A remark; the run goes on."""
 
 
 @dataclass
@@ -80,7 +81,7 @@ class Progress:
     """How far a run has come. epoch: epochs done; step: steps done of the next one; history: lines of metrics.csv.
 
     sums: loss times points, points, and points predicted rightly, over the steps of the unfinished epoch;
-    seconds: the time these took. best: the best validation mIoU. validation: the last scores, for the card.
+    seconds: the time of these steps. best: the best validation mIoU. validation: the last scores, for the card.
     """
 
     epoch: int = 0
@@ -94,7 +95,7 @@ class Progress:
 
 @dataclass
 class RunState:
-    """What changes while a run goes on: with these four it can go on."""
+    """All that changes during a run, and so all that is needed to resume it."""
 
     model: DeepGCN
     optimizer: torch.optim.Optimizer
@@ -117,12 +118,12 @@ class Record:
         except ImportError:
             self.watcher.note("tensorboard is not installed; the curves are in metrics.csv only")
             return None
-        # What a run wrote after the checkpoint from which it goes on is written again.
+        # A resumed run repeats the steps after its checkpoint, so their earlier events are removed.
         return SummaryWriter(self.out, purge_step=self.steps + 1 if self.steps else None)
 
     @property
     def steps(self):
-        """Done since the beginning."""
+        """Steps done since the beginning of the run."""
         return self.state.progress.epoch * self.plan.steps_per_epoch + self.state.progress.step
 
     def save(self):
@@ -135,7 +136,7 @@ class Record:
         self.saved = time.monotonic()
 
     def save_now_and_then(self):
-        """Should the machine fail, some minutes are lost and not an epoch."""
+        """Save every 10 minutes, so that a failure of the machine costs minutes and not an epoch."""
         if time.monotonic() - self.saved > SAVE_EVERY:
             self.save()
 
@@ -189,7 +190,7 @@ class Record:
                 self.events.add_scalar(f"epoch/{name}", value, self.steps)
 
     def _require_finite(self):
-        """The last good checkpoint must not be replaced by a bad one."""
+        """InputError where a weight is not finite, so that no bad checkpoint replaces the last good one."""
         if not all(bool(parameter.isfinite().all()) for parameter in self.state.model.parameters()):
             raise InputError(diverged(self.plan.config, self.state.progress, self.out))
 
@@ -272,7 +273,7 @@ def stored_run(out, config, watcher):
 
 
 def _differences(before, now, may_change=()):
-    """Settings in which two runs differ, in the words of the flags."""
+    """Settings in which two runs differ, named by their flags."""
     if before.recipe != now.recipe:
         may_change = {*may_change, *RECIPES[before.recipe], *RECIPES[now.recipe]}  # the recipe's name says it all
     found = []
@@ -303,7 +304,7 @@ def _flag(name):
 
 def refuse_used(out):
     """InputError where the folder of a new run holds something already."""
-    # Without what a process leaves that was killed before it wrote anything.
+    # Files left by a process that was killed before it wrote anything do not count.
     if out.is_dir() and any(not path.name.startswith((".lock", ".writing-")) for path in out.iterdir()):
         there = "a run; go on with it by --resume, or" if (out / "last.pt").exists() else "files already;"
         raise InputError(f"{out} holds {there} name another folder by --out")
@@ -311,7 +312,7 @@ def refuse_used(out):
 
 @contextmanager
 def run_folder(out, resume):
-    """Within it the folder belongs to this process. InputError where another one has it, or was quicker."""
+    """Within it the folder belongs to this process. InputError where another process has it."""
     with locked(out):
         if not resume:
             refuse_used(out)

@@ -1,7 +1,7 @@
 """Looking at a scan: colourings, pictures without a screen, and an Open3D window.
 
 colorings.py  what a scan can be coloured by, and the legend
-drawing.py    which point is seen at each pixel
+drawing.py    which point is visible at each pixel
 pictures.py   pictures with titles and legend
 window.py     the window
 """

@@ -8,7 +8,7 @@ from s3dis_seg.files import InputError
 GREY = np.array((128, 128, 128), np.uint8)  # points without a colour of their own
 RIGHT, WRONG = np.array((190, 200, 210), np.uint8), np.array((215, 25, 28), np.uint8)
 _OVERHEAD = CLASSES.index("ceiling"), CLASSES.index("beam")
-_HEAD_HEIGHT = 1.5  # metres above the floor; what is predicted ceiling below it is shown as the mistake it is
+_HEAD_HEIGHT = 1.5  # metres above the floor; a prediction of ceiling below this height is a mistake, and stays visible
 
 
 def color_points(scan, coloring):
@@ -89,7 +89,7 @@ _LACKING = {
 
 
 def title_of(scan, coloring):
-    """The title of a panel or of the window, with what must be known to read it."""
+    """The title of a panel or of the window, with a remark where it is needed to read the colours."""
     if coloring == "scan" and scan.rgb is None:
         return "scan (has no colours)"
     if coloring == "errors":

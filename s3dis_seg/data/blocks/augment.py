@@ -1,9 +1,9 @@
-"""Training on rooms that might have been: turned, mirrored, scaled, noisier, under another light.
+"""Data augmentation: blocks are turned, mirrored, scaled, made noisier and recoloured during training.
 
-The published recipe has none of this. `augment` gets the points of a block before their channels are computed, about
-the centre of the block at the floor of its frame, and says what it did to the geometry: `features.moved_frame` does
-the same to the box of the room. So the nine channels are those of a block cut from a turned room, never a mixture of
-turned x, y and unturned places in the room. A block turned by an odd angle keeps its square footprint, turned too.
+The published recipe has none of this. `augment` gets the points of a block before their nine channels are computed.
+The origin of these coordinates is the centre of the block at the floor of its frame. `augment` also returns its linear
+map, which `features.moved_frame` applies to the box of the room. So the channels are those of a block cut from a
+turned room; turned x, y never meet unturned places in the room. The square footprint of a block turns with it.
 
 Letters: N points a block.
 """
@@ -16,10 +16,10 @@ _GREY = 128  # what scans without colours get
 
 
 def augment(xyz, rgb, rng):
-    """What training does to a block when it is asked to augment.
+    """Augment one block at random.
 
-    xyz: (N, 3) metres about the block; rgb: (N, 3) uint8. -> xyz (N, 3), rgb (N, 3) uint8, and the (3, 3) map of the
-    coordinates without the jitter.
+    xyz: (N, 3) metres from the centre of the block; rgb: (N, 3) uint8. -> xyz (N, 3), rgb (N, 3) uint8,
+    and the (3, 3) linear map of the coordinates, without the jitter.
     """
     linear = heights(rng) @ scaling(rng) @ mirroring(rng) @ turn(rng)
     xyz = jitter(xyz @ linear.T, rng)
@@ -30,19 +30,19 @@ def augment(xyz, rgb, rng):
 def turn(rng, any_angle=0.5):
     """A turn about z: with probability `any_angle` by any angle, else by a multiple of 90 degrees. -> (3, 3).
 
-    Rooms of S3DIS stand along the axes, and multiples of 90 degrees keep this; scans of strangers do not.
+    Rooms of S3DIS are aligned with the axes, and multiples of 90 degrees keep this. Other scans are not aligned.
     """
     if rng.random() < any_angle:
         angle = rng.uniform(0, 2 * np.pi)
         cosine, sine = np.cos(angle), np.sin(angle)
     else:
-        # Spelled out, so that a quarter turn is exact.
+        # Written out, because np.cos(np.pi / 2) is not exactly 0.
         cosine, sine = [(1, 0), (0, 1), (-1, 0), (0, -1)][rng.integers(4)]
     return np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
 
 
 def mirroring(rng):
-    """x mirrored, every other time. -> (3, 3)."""
+    """x mirrored with probability 0.5. -> (3, 3)."""
     return np.diag([rng.choice((-1.0, 1.0)), 1.0, 1.0])
 
 
@@ -52,7 +52,7 @@ def scaling(rng, most=0.1):
 
 
 def heights(rng, low=0.8, high=1.35, probability=0.5):
-    """Heights scaled on their own, every other time, so that a network meets rooms of 2 to 5 m. -> (3, 3)."""
+    """Heights scaled on their own with probability 0.5, so that a network meets rooms of 2 to 5 m. -> (3, 3)."""
     return np.diag([1.0, 1.0, rng.uniform(low, high) if rng.random() < probability else 1.0])
 
 
@@ -62,7 +62,7 @@ def jitter(xyz, rng):
 
 
 def stretch_contrast(rgb, rng, probability=0.2):
-    """Colours mixed with their stretch to the full range, by a random share. (N, 3) uint8 -> (N, 3) uint8."""
+    """With probability 0.2, colours blended with their stretch to the full range. (N, 3) uint8 -> the same."""
     if rng.random() >= probability:
         return rgb
     low, high = rgb.min(axis=0).astype(np.float32), rgb.max(axis=0).astype(np.float32)
@@ -77,7 +77,7 @@ def shift_colors(rgb, rng):
 
 
 def drop_colors(rgb, rng, probability=0.2):
-    """Every fifth block without colours: geometry must do, as in a scan that has none. (N, 3) uint8 -> the same."""
+    """Every fifth block becomes grey, so that the network learns to do without colours. (N, 3) uint8 -> the same."""
     return np.full_like(rgb, _GREY) if rng.random() < probability else rgb
 
 

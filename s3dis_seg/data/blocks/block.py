@@ -1,4 +1,4 @@
-"""The one way from a column to blocks, for training and for inference: draw, place in the frame, compute, normalise.
+"""From a column to blocks, the same for training and for inference: draw points, compute the channels, normalise.
 
 Letters: N points a block, n points of a column.
 """
@@ -15,8 +15,8 @@ from s3dis_seg.data.blocks.features import block_features, frame_of, moved_frame
 class Block:
     """N points of a column, as the network sees them.
 
-    features: (N, 9) float32. ids, labels: (N,) of the points in their source. votes: (N,) bool, False where a point was
-    only drawn to fill the block.
+    features: (N, 9) float32. ids, labels: (N,) of the points in their source. votes: (N,) bool, whether the
+    prediction of a point counts; False where it was only drawn to fill the block.
     """
 
     features: np.ndarray

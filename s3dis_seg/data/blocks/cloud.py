@@ -29,9 +29,9 @@ _CHUNK = 1_000_000  # points thinned at once: bounds the temporary memory, chang
 class Cloud:
     """Thinned points in memory, sorted by cell.
 
-    xyz (M, 3) float32; rgb (M, 3) uint8; labels (M,) uint8; cells: the table of these M points;
-    profile: heights of all P points; hi (3,) float64: the corner opposite to (0, 0, 0);
-    owner (P,) int32: the place among the M points of the one that stands for each given point.
+    xyz (M, 3) float32; rgb (M, 3) uint8; labels (M,) uint8. cells: which of the M points lie in which cell.
+    profile: heights of all P points. hi (3,) float64: the corner opposite to (0, 0, 0).
+    owner (P,) int32: for each given point, the index of the thinned point that represents it.
     """
 
     xyz: np.ndarray
@@ -54,10 +54,10 @@ class Cloud:
             part = order[cells.starts[first] : cells.starts[last]]
             points, table = xyz[part], _cells_between(cells, first, last)
             profiles.append(height_profile(points[:, 2], table))
-            kept, stands_for = thin(points, table, grid) if grid else (np.arange(len(part)), np.arange(len(part)))
-            owner[part] = stands_for + count
+            kept, representative = thin(points, table, grid) if grid else (np.arange(len(part)), np.arange(len(part)))
+            owner[part] = representative + count
             starts.append(cells_after_thinning(table, kept).starts[1:] + count)
-            # What is kept moves to the front of `order`, to hold no second list as long as the cloud.
+            # Kept points move to the front of `order`, which saves a second array of P numbers.
             order[count : count + len(kept)] = part[kept]
             count += len(kept)
         kept = order[:count]
@@ -81,9 +81,9 @@ class Cloud:
 
 
 class KeptPlaces:
-    """What thinning kept of the cells read last, so that a cell is thinned once and not again for every column.
+    """A cache of which points thinning kept in the cells read last, because overlapping columns read a cell repeatedly.
 
-    At most `most_bytes` of places, two bytes a point as a rule: all of S3DIS thinned to 2 cm is about 80 MB.
+    It holds at most `most_bytes`, usually two bytes a point: all of S3DIS thinned to 2 cm is about 80 MB.
     """
 
     def __init__(self, most_bytes=100_000_000):
@@ -91,7 +91,7 @@ class KeptPlaces:
         self._places, self._bytes = OrderedDict(), 0
 
     def __getstate__(self):
-        # A worker process starts with nothing kept instead of a copy of everything.
+        # A worker process starts with an empty cache instead of a copy of this one.
         return {"most_bytes": self.most_bytes, "_places": OrderedDict(), "_bytes": 0}
 
     def get(self, key):

@@ -14,14 +14,14 @@ import numpy as np
 from s3dis_seg.data.blocks.cloud import between
 from s3dis_seg.data.rooms.cells import CELL
 
-# A column reaches this much (metres) past its upper border, so that no rounding leaves a point between two columns.
+# Metres by which a column reaches past its upper border, so that rounding leaves no point between two columns.
 _SLACK = 1e-6
-MUCH_TALLER = 1.5  # a scan is cut into layers when it is so many times as tall as the tallest training room
+MUCH_TALLER = 1.5  # a scan more than this many times as tall as the tallest training room is cut into layers
 
 
 @dataclass(frozen=True)
 class Column:
-    """The points a column offers to its draws: its members first, then what it was widened by.
+    """The points from which the blocks of a column are drawn: its members first, then the points added by widening.
 
     ids (n,), xyz (n, 3), rgb (n, 3), labels (n,): n is num_inside, or N where the column has fewer members than N.
     num_inside: how many points lie in the column itself; only these vote.
@@ -38,7 +38,7 @@ def column_corners(cells, hi, block_size, stride):
     """Lower corners of the columns that cover a cloud. -> (n, 2) float64, x-major.
 
     Along an axis they stand at 0, stride, 2 * stride, ...; the last one is moved back flush with the edge `hi`.
-    Only columns that touch an occupied cell are there; every point lies in at least one of them.
+    Columns that touch no occupied cell are left out. Every point lies in at least one column.
     """
     if not 0 < stride <= block_size:
         raise ValueError(f"a stride of {stride} m leaves gaps between blocks of {block_size} m")
@@ -52,10 +52,11 @@ def column_corners(cells, hi, block_size, stride):
 def column_points(source, corner, block_size, num_points, z_range=None):
     """The members of a column; with fewer than `num_points` it is widened about its centre. -> Column.
 
-    Widening adds the points nearest to the centre by the larger of |dx| and |dy|, ties by order. Only a cloud with
-    fewer than `num_points` points in all repeats them, evenly. A column without members stays empty.
-    With `z_range` (low, high) only points of this height are members; widening takes points of other heights, nearest
-    by |dx|, |dy| and the height beyond the range, only where the whole cloud has too few of the right one.
+    Widening adds the points nearest to the centre by the larger of |dx| and |dy|, ties in the order of
+    the cloud. A cloud with fewer than `num_points` points in all repeats them evenly. A column without members stays
+    empty.
+    With `z_range` (low, high) only points between these heights are members. Widening takes points of other heights
+    only where the whole cloud has too few between these: those nearest by |dx|, |dy| and the distance from the range.
     """
     corner = np.asarray(corner, np.float64)
     end = corner + block_size + _SLACK
@@ -100,8 +101,8 @@ def height_tiles(source, tallest):
 
     [None] (not tiled) where `tallest` is None, or where the height of the cloud (0.1 to 99.9 percentile) is at most 1.5
     times that: a room of 3.2 m cut in two because the training rooms ended at 2.9 m lost 5 points of mIoU.
-    Otherwise tiles of that height from the floor upwards, the last flush with the top; what lies beneath the first or
-    above the last tile belongs to it.
+    Otherwise tiles of that height from the floor upwards, the last one flush with the top. Points below the first or
+    above the last tile belong to it.
     """
     if tallest is None:
         return [None]
@@ -165,7 +166,7 @@ def _around(source, center, block_size, num_inside, num_points, z_range, other_h
     """
     half, count = block_size / 2, num_inside
     while True:
-        # The square that should hold enough at the density so far; how it grows changes no result.
+        # Guess a large enough square from the density so far; how fast it grows changes no result.
         half *= np.clip(1.1 * math.sqrt(num_points / max(count, 1)), 1.1, 2.0)
         points = source.points_between(center - half, center + half)
         distance = np.abs(points[1][:, :2] - center).max(axis=1)

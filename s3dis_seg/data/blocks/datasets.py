@@ -1,8 +1,8 @@
 """Torch datasets over blocks.
 
 Every dataset here gives pairs: features (N, 9) float32 tensor, labels (N,) int64 tensor with 255 for unlabelled.
-An item depends on the seed, its number and the epoch, not on which worker makes it. Files are opened where they are
-read, so that datasets can be handed to worker processes.
+An item depends on the seed, its number and the epoch, not on the worker process that makes it. Each worker opens the
+files itself.
 
 Letters: N points a block.
 """
@@ -31,7 +31,7 @@ class BlockDataset(Dataset):
 
     settings: a BlockSettings; stride: metres between columns; augment: a function of (xyz, rgb, rng) or None.
     training=True: in every epoch (`set_epoch`) each column is moved by up to half a stride, points are drawn afresh,
-    and `augment` (see data/augment.py) is applied where given. training=False: the same blocks every time.
+    and `augment` (see augment.py) is applied where given. training=False: the same blocks every time.
     """
 
     def __init__(self, room_paths, settings, stride=0.5, training=True, seed=0, augment=None):
@@ -57,9 +57,9 @@ class BlockDataset(Dataset):
         return _class_counts(self.sources)
 
     def set_epoch(self, epoch):
-        """Take the moves and draws of this epoch from now on; without effect where training is False.
+        """Move columns and draw points as epoch number `epoch` does; without effect where training is False.
 
-        Worker processes have copies of their own: call it before they start, or in the worker.
+        Worker processes hold copies of the dataset: call this before they start, or in each of them.
         """
         self._epoch = epoch
 
@@ -74,7 +74,7 @@ class BlockDataset(Dataset):
     def _column(self, index, rng):
         """The column of an item, moved when training. -> source, corner (2,), Column, height range."""
         size = self.settings.block_size
-        # A column can touch an occupied cell and miss its points; then the next one takes its turn.
+        # A column can touch an occupied cell and contain none of its points; then the next column is taken.
         for number in (np.arange(len(self)) + index) % len(self):
             part = int(np.searchsorted(self._ends, number, side="right"))
             source, z_range, corners = self._parts[part]
@@ -174,7 +174,7 @@ def _class_counts(sources):
 def tallest(paths):
     """Height in metres of the tallest room, from its 0.1 to its 99.9 percentile; None without rooms.
 
-    What `BlockSettings.tallest` wants of the training rooms.
+    The value of `BlockSettings.tallest`.
     """
     heights = [_height(RoomFile(path)) for path in paths]
     return max(heights, default=None)
@@ -192,7 +192,7 @@ def _kept_corners(source, stride):
 
 
 def _has_enough(source, corner):
-    """Whether a published column is kept. The cells that lie wholly in it usually say so without reading a point."""
+    """Whether a published column has 100 points. Counting those of the cells wholly inside it is usually enough."""
     low, high = np.ceil(corner / CELL) * CELL, np.floor((corner + 1.0) / CELL) * CELL
     runs = source.cells.runs(low, np.nextafter(high, -math.inf))
     if sum(source.cells.starts[last] - source.cells.starts[first] for first, last in runs) >= FEWEST_POINTS:
@@ -212,7 +212,7 @@ def _same_classes(rooms):
 
 
 def _checked(index, length):
-    """An index as a list takes it. -> 0 to length - 1"""
+    """An index that may be negative, as for a list. -> 0 to length - 1"""
     if not -length <= index < length:
         raise IndexError(f"block {index} of {length}")
     return int(index) % length

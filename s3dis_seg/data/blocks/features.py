@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-_THINNEST = 0.01  # metres: an extent under this says nothing about where in the room a point lies
+_THINNEST = 0.01  # metres: along an axis with less extent, the place in the room means nothing
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def frame_of(source, center_xy, frame_size, z_range=None):
 
 
 def moved_frame(frame, center_xy, hi, frame_size, linear):
-    """The frame of a block whose room was turned, mirrored or scaled about the block's centre and the frame's floor.
+    """The frame of a block after its room was turned, mirrored or scaled about the block's centre at the frame's floor.
 
     linear: (3, 3), what was done to the coordinates; hi: (3,), the corner of the room opposite to (0, 0, 0).
     -> Frame in coordinates whose origin is the centre of the block at the frame's floor. Exact for a room that fills
@@ -74,7 +74,7 @@ def block_features(xyz, rgb, center_xy, frame):
 
 
 def normalize(blocks, name):
-    """What a checkpoint asks for on top of `block_features`. (..., N, 9) tensor or array -> the same shape and kind.
+    """Normalise blocks as a checkpoint requires. (..., N, 9) tensor or array of `block_features` -> the same.
 
     "none": nothing. "official": xyz of each block minus their mean, divided by the largest absolute value and
     multiplied by 0.999999 (NormalizeScale in the authors' PyTorch code), the other channels as they are.
