@@ -344,19 +344,18 @@ def _prepare(settings, path):
     """Weights with running statistics that fit the blocks, the features of every layer, labels, ranks: one file."""
     torch.manual_seed(0)
     config = settings.config
-    network = DeepGCN(config)
-    blocks = surface_blocks(settings.batch_size, settings.num_points)
-    ranks = network.train().draw_ranks()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d):
-            module.momentum = 1.0
     features = []
 
     def search(x, k, dilation=1, ranks=None):
         features.append(x.detach().cpu())
         return dilated_knn(x, k, ranks=ranks)
 
-    network.operations = FAST._replace(dilated_knn=search)
+    network = DeepGCN(config, FAST._replace(dilated_knn=search))
+    blocks = surface_blocks(settings.batch_size, settings.num_points)
+    ranks = network.train().draw_ranks()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.momentum = 1.0
     with torch.no_grad():
         network.to(settings.device)(blocks.to(settings.device), ranks=ranks)
     case = {

@@ -22,6 +22,7 @@ Examples:
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -92,13 +93,16 @@ def _stress(arguments):
     """Score a checkpoint on altered rooms. -> report, lines to print"""
     from s3dis_seg.data.rooms.open import open_rooms
     from s3dis_seg.evaluation.stress import ALTERATIONS, run
-    from s3dis_seg.report import stress_table
+    from s3dis_seg.report import as_dict, stress_table
 
     checkpoint = arguments.checkpoint or DEFAULT_CHECKPOINT
     with progress_bar(len(ALTERATIONS) * len(open_rooms(arguments.stress)), "rooms") as bar:
         rows = run(arguments.stress, checkpoint, arguments.device, progress=lambda alteration, room: bar.update())
     report = {
-        name: {"miou": row.scores.miou, "overall_accuracy": row.scores.oa, "confidently_wrong": row.confidently_wrong}
+        name: {
+            **as_dict(row.scores),
+            "confidently_wrong": None if math.isnan(row.confidently_wrong) else row.confidently_wrong,
+        }
         for name, row in rows.items()
     }
     return {"checkpoint": str(checkpoint), "rooms": str(arguments.stress), "rows": report}, [stress_table(rows)]

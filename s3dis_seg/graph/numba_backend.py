@@ -166,42 +166,49 @@ def _instructions(write, result=types.void):
 
 
 def _write_tile(differences):
-    def write(v, points, p, panels, q, start, s, out, o, stride, channels):
-        """out[r, w] = start[w] + sum_c panels[c, w] * points[c, r], or + sum_c (panels[c, w] - points[c, r])^2"""
-        b = v.builder
+    def write(vectors, points, first_point, panels, first_panel, start, first_start, out, first_out, stride, channels):
+        """out[r, w] = start[w] + sum_c panels[c, w] * points[c, r], or + sum_c (panels[c, w] - points[c, r])^2
+
+        first_point, first_panel, first_start, first_out: offsets in the four arrays at which the tile begins.
+        """
+        builder = vectors.builder
 
         def add_channel(c, sums):
-            at = b.add(q, b.mul(c, v.number(_VECTORS * v.lanes)))
-            columns = [v.load(panels, v.plus(at, i * v.lanes)) for i in range(_VECTORS)]
-            at = b.add(p, b.mul(c, v.number(_ROWS)))
+            at = builder.add(first_panel, builder.mul(c, vectors.number(_VECTORS * vectors.lanes)))
+            columns = [vectors.load(panels, vectors.plus(at, i * vectors.lanes)) for i in range(_VECTORS)]
+            at = builder.add(first_point, builder.mul(c, vectors.number(_ROWS)))
             new = []
-            for r in range(_ROWS):
-                point = v.splat(v.scalar(points, v.plus(at, r)))
+            for row in range(_ROWS):
+                point = vectors.splat(vectors.scalar(points, vectors.plus(at, row)))
                 for i, column in enumerate(columns):
-                    factors = [b.fsub(column, point)] * 2 if differences else [column, point]
-                    new.append(v.multiply_add(*factors, sums[r * _VECTORS + i]))
+                    factors = [builder.fsub(column, point)] * 2 if differences else [column, point]
+                    new.append(vectors.multiply_add(*factors, sums[row * _VECTORS + i]))
             return new
 
-        first = [v.load(start, v.plus(s, i * v.lanes)) for i in range(_VECTORS)]
-        sums = v.repeat(v.number(0), channels, first * _ROWS, add_channel)
+        first = [vectors.load(start, vectors.plus(first_start, i * vectors.lanes)) for i in range(_VECTORS)]
+        sums = vectors.repeat(vectors.number(0), channels, first * _ROWS, add_channel)
         for i, total in enumerate(sums):
-            r, column = divmod(i, _VECTORS)
-            v.store(total, out, v.plus(b.add(o, b.mul(stride, v.number(r))), column * v.lanes))
+            row, column = divmod(i, _VECTORS)
+            vectors.store(
+                total,
+                out,
+                vectors.plus(builder.add(first_out, builder.mul(stride, vectors.number(row))), column * vectors.lanes),
+            )
 
     return write
 
 
-def _write_keep(v, values, j, order, limit, kept_values, kept_indices, n):
-    """Append the values <= limit of one vector, and their indices, at n. -> n + how many"""
-    b = v.builder
-    value, index = v.load(values, j), v.load(order, j)
-    below = b.fcmp_ordered("<=", value, v.splat(limit))
-    for kept, vector, name in ((kept_values, value, f"f{v.bits}"), (kept_indices, index, "i32")):
-        packed = v.call(f"llvm.x86.avx512.mask.compress.v{v.lanes}{name}", vector.type,
+def _write_keep(vectors, values, offset, order, limit, kept_values, kept_indices, count):
+    """Append the values <= limit of one vector, and their indices, at `count`. -> the new count"""
+    builder = vectors.builder
+    value, index = vectors.load(values, offset), vectors.load(order, offset)
+    below = builder.fcmp_ordered("<=", value, vectors.splat(limit))
+    for kept, vector, name in ((kept_values, value, f"f{vectors.bits}"), (kept_indices, index, "i32")):
+        packed = vectors.call(f"llvm.x86.avx512.mask.compress.v{vectors.lanes}{name}", vector.type,
                         vector, ir.Constant(vector.type, None), below)  # fmt: skip
-        v.store(packed, kept, n)
-    bits = b.bitcast(below, ir.IntType(v.lanes))
-    return b.add(n, b.zext(v.call(f"llvm.ctpop.i{v.lanes}", bits.type, bits), n.type))
+        vectors.store(packed, kept, count)
+    bits = builder.bitcast(below, ir.IntType(vectors.lanes))
+    return builder.add(count, builder.zext(vectors.call(f"llvm.ctpop.i{vectors.lanes}", bits.type, bits), count.type))
 
 
 _keep_vector = _instructions(_write_keep, types.int64)
@@ -234,21 +241,21 @@ def _likely_limit(distances, sample, wanted, largest):
 @_kernel
 def _keep_vectors(distances, order, limit, values, indices):
     """The distances <= limit, and which points they lead to, in front of values and indices. -> how many"""
-    n = 0
+    count = 0
     for j in range(0, distances.size, 64 // distances.itemsize):
-        n = _keep_vector(distances, j, order, limit, values, indices, n)
-    return n
+        count = _keep_vector(distances, j, order, limit, values, indices, count)
+    return count
 
 
 @_kernel
 def _keep_singly(distances, order, limit, values, indices):
     """As _keep_vectors, for processors without AVX-512."""
-    n = 0
+    count = 0
     for j in range(distances.size):
-        values[n] = distances[j]
-        indices[n] = order[j]
-        n += distances[j] <= limit
-    return n
+        values[count] = distances[j]
+        indices[count] = order[j]
+        count += distances[j] <= limit
+    return count
 
 
 _keep = _keep_vectors if _AVX512 else _keep_singly
@@ -338,30 +345,30 @@ def _search(differences, points, panels, start, order, places, ranks, sample, la
     counts, bin_places = np.empty((2, _BINS), np.int32)
     for row in range(first, last, rows):
         stop = min(row + rows, last)
-        for p in range(len(panels)):
+        for panel in range(len(panels)):
             for r in range(row, stop, _ROWS):
-                to = (r - row) * columns + p * width
+                to = (r - row) * columns + panel * width
                 if differences:
-                    _tile_of_differences(points, r * channels, panels, p * channels * width, start, p * width,
+                    _tile_of_differences(points, r * channels, panels, panel * channels * width, start, panel * width,
                                          distances, to, columns, channels)  # fmt: skip
                 else:
-                    _tile_of_products(points, r * channels, panels, p * channels * width, start, p * width,
+                    _tile_of_products(points, r * channels, panels, panel * channels * width, start, panel * width,
                                       distances, to, columns, channels)  # fmt: skip
         for i in range(row, stop):
             own = distances[(i - row) * columns : (i - row + 1) * columns]
             own[places[i]] = np.inf
-            n, aim, limit = 0, int(expected + 1.5 * np.sqrt(expected) + 2), -largest
-            while n < needed and limit < largest:
+            count, aim, limit = 0, int(expected + 1.5 * np.sqrt(expected) + 2), -largest
+            while count < needed and limit < largest:
                 limit = _likely_limit(own, sample, aim, largest)
-                n = _keep(own, order, limit, values, indices)
+                count = _keep(own, order, limit, values, indices)
                 aim *= 2
-            if n < needed:
+            if count < needed:
                 # Points whose distance overflows or is NaN come last, in the order of their indices.
                 for j in range(len(places)):
                     if j != i and not own[places[j]] <= limit:
-                        values[n], indices[n] = largest, j
-                        n += 1
-            _pick(values, indices, n, ranks, out[i], bins, counts, bin_places, kept, near_values, near_indices)
+                        values[count], indices[count] = largest, j
+                        count += 1
+            _pick(values, indices, count, ranks, out[i], bins, counts, bin_places, kept, near_values, near_indices)
 
 
 def _panels(rows, width):
@@ -412,61 +419,61 @@ def knn(x, ranks):
 # Extremes over edges
 
 
-def _write_extreme(v, c, neighbors, sign, e, arg, i, k, base, channels, channel, *statistics):
-    """Of one vector of channels of point i: the extreme of c over its neighbours, and where it is first met.
+def _write_extreme(vectors, c, neighbors, sign, extremes, arg, point, k, base, channels, channel, *statistics):
+    """Of one vector of channels of a point: the extreme of c over its neighbours, and the row where it is first met.
 
     base: the first row of its cloud. statistics: a, relu_sum, positive (R, C), and sums, squares (C,) to add to.
     """
-    b = v.builder
+    builder = vectors.builder
     index = ir.IntType(32)
-    here, edge = b.add(b.mul(i, channels), channel), b.mul(i, k)
-    signs = v.load(sign, channel)
-    a = v.load(statistics[0], here) if statistics else None
+    here, edge = builder.add(builder.mul(point, channels), channel), builder.mul(point, k)
+    signs = vectors.load(sign, channel)
+    a = vectors.load(statistics[0], here) if statistics else None
 
-    def visit(s, state):
-        j = b.add(base, v.scalar(neighbors, b.add(edge, s)))
-        other = v.load(c, b.add(b.mul(j, channels), channel))
-        signed, best, extreme, where, *sums = b.fmul(other, signs), *state
-        better = b.or_(b.fcmp_ordered(">", signed, best), b.fcmp_unordered("uno", signed, signed))
+    def visit(slot, state):
+        j = builder.add(base, vectors.scalar(neighbors, builder.add(edge, slot)))
+        other = vectors.load(c, builder.add(builder.mul(j, channels), channel))
+        signed, best, extreme, where, *sums = builder.fmul(other, signs), *state
+        better = builder.or_(builder.fcmp_ordered(">", signed, best), builder.fcmp_unordered("uno", signed, signed))
         new = [
-            b.select(better, signed, best),
-            b.select(better, other, extreme),
-            b.select(better, v.splat(b.trunc(j, index)), where),
+            builder.select(better, signed, best),
+            builder.select(better, other, extreme),
+            builder.select(better, vectors.splat(builder.trunc(j, index)), where),
         ]
         if sums:
             total, squares, count = sums
-            y = b.fadd(a, other)
+            y = builder.fadd(a, other)
             # A ReLU that keeps NaN.
-            r = b.select(b.fcmp_ordered("<=", y, v.zero), v.zero, y)
-            new += [b.fadd(total, r), v.multiply_add(r, r, squares),
-                    b.fadd(count, b.select(v.positive(r), v.one, v.zero))]  # fmt: skip
+            r = builder.select(builder.fcmp_ordered("<=", y, vectors.zero), vectors.zero, y)
+            new += [builder.fadd(total, r), vectors.multiply_add(r, r, squares),
+                    builder.fadd(count, builder.select(vectors.positive(r), vectors.one, vectors.zero))]  # fmt: skip
         return new
 
-    lowest = v.splat(ir.Constant(v.type.element, float("-inf")))
-    nowhere = ir.Constant(ir.VectorType(index, v.lanes), None)
-    state = [lowest, v.zero, nowhere] + [v.zero] * (3 if statistics else 0)
-    _, extreme, where, *sums = v.repeat(v.number(0), k, state, visit)
-    v.store(extreme, e, here)
-    v.store(where, arg, here)
+    lowest = vectors.splat(ir.Constant(vectors.type.element, float("-inf")))
+    nowhere = ir.Constant(ir.VectorType(index, vectors.lanes), None)
+    state = [lowest, vectors.zero, nowhere] + [vectors.zero] * (3 if statistics else 0)
+    _, extreme, where, *sums = vectors.repeat(vectors.number(0), k, state, visit)
+    vectors.store(extreme, extremes, here)
+    vectors.store(where, arg, here)
     if statistics:
         _, relu_sum, positive, all_sums, all_squares = statistics
-        v.store(sums[0], relu_sum, here)
-        v.store(sums[2], positive, here)
+        vectors.store(sums[0], relu_sum, here)
+        vectors.store(sums[2], positive, here)
         for totals, new in ((all_sums, sums[0]), (all_squares, sums[1])):
-            old = v.load(totals, channel)
-            new = new if new.type == old.type else b.fpext(new, old.type)
-            v.store(b.fadd(old, new), totals, channel)
+            old = vectors.load(totals, channel)
+            new = new if new.type == old.type else builder.fpext(new, old.type)
+            vectors.store(builder.fadd(old, new), totals, channel)
 
 
 def _write_extreme_and_statistics(
-    v, c, neighbors, sign, e, arg, i, k, base, channels, channel, a, relu_sum, positive, sums, squares
+    vectors, c, neighbors, sign, extremes, arg, point, k, base, channels, channel, a, relu_sum, positive, sums, squares
 ):
     statistics = (a, relu_sum, positive, sums, squares)
-    _write_extreme(v, c, neighbors, sign, e, arg, i, k, base, channels, channel, *statistics)
+    _write_extreme(vectors, c, neighbors, sign, extremes, arg, point, k, base, channels, channel, *statistics)
 
 
-def _write_extreme_only(v, c, neighbors, sign, e, arg, i, k, base, channels, channel):
-    _write_extreme(v, c, neighbors, sign, e, arg, i, k, base, channels, channel)
+def _write_extreme_only(vectors, c, neighbors, sign, extremes, arg, point, k, base, channels, channel):
+    _write_extreme(vectors, c, neighbors, sign, extremes, arg, point, k, base, channels, channel)
 
 
 _extreme = _instructions(_write_extreme_only)
@@ -491,40 +498,45 @@ def _gather_and_sum(c, neighbors, points, sign, e, arg, lanes, first, last, a, r
                                     a, relu_sum, positive, sums[0], sums[1])  # fmt: skip
 
 
-def _write_incoming(v, values, arg, sources, total, j, first, last, channels, channel, *statistics):
+def _write_incoming(vectors, values, arg, sources, total, j, first, last, channels, channel, *statistics):
     """total[j] = sums over the edges i -> j: values_i where arg_i is j, with statistics and q r + p where r > 0.
 
     sources (E,): i of the edges first:last that come in at j; r = a_i + c_j. statistics: a, c (R, C), p, q (C,).
     """
-    b = v.builder
-    here = b.add(b.mul(j, channels), channel)
-    myself = v.splat(b.trunc(j, ir.IntType(32)))
+    builder = vectors.builder
+    here = builder.add(builder.mul(j, channels), channel)
+    myself = vectors.splat(builder.trunc(j, ir.IntType(32)))
     if statistics:
         a, c, p, q = statistics
-        c, p, q = v.load(c, here), v.load(p, channel), v.load(q, channel)
+        c, p, q = vectors.load(c, here), vectors.load(p, channel), vectors.load(q, channel)
 
     def visit(edge, state):
         total, before = state
-        i = v.scalar(sources, edge)
-        there = b.add(b.mul(i, channels), channel)
+        i = vectors.scalar(sources, edge)
+        there = builder.add(builder.mul(i, channels), channel)
         # A table may name a neighbour of a point twice. The two edges are then side by side; count the value once.
-        chosen = b.and_(b.icmp_signed("==", v.load(arg, there), myself), v.splat(b.icmp_signed("!=", i, before)))
-        total = b.fadd(total, b.select(chosen, v.load(values, there), v.zero))
+        chosen = builder.and_(
+            builder.icmp_signed("==", vectors.load(arg, there), myself),
+            vectors.splat(builder.icmp_signed("!=", i, before)),
+        )
+        total = builder.fadd(total, builder.select(chosen, vectors.load(values, there), vectors.zero))
         if statistics:
-            r = b.fadd(v.load(a, there), c)
-            total = b.fadd(total, b.select(v.positive(r), v.multiply_add(q, r, p), v.zero))
+            r = builder.fadd(vectors.load(a, there), c)
+            total = builder.fadd(
+                total, builder.select(vectors.positive(r), vectors.multiply_add(q, r, p), vectors.zero)
+            )
         return [total, i]
 
-    summed, _ = v.repeat(first, last, [v.zero, v.number(-1)], visit)
-    v.store(summed, total, here)
+    summed, _ = vectors.repeat(first, last, [vectors.zero, vectors.number(-1)], visit)
+    vectors.store(summed, total, here)
 
 
-def _write_incoming_extremes(v, values, arg, sources, total, j, first, last, channels, channel):
-    _write_incoming(v, values, arg, sources, total, j, first, last, channels, channel)
+def _write_incoming_extremes(vectors, values, arg, sources, total, j, first, last, channels, channel):
+    _write_incoming(vectors, values, arg, sources, total, j, first, last, channels, channel)
 
 
-def _write_incoming_edges(v, values, arg, sources, total, j, first, last, channels, channel, a, c, p, q):
-    _write_incoming(v, values, arg, sources, total, j, first, last, channels, channel, a, c, p, q)
+def _write_incoming_edges(vectors, values, arg, sources, total, j, first, last, channels, channel, a, c, p, q):
+    _write_incoming(vectors, values, arg, sources, total, j, first, last, channels, channel, a, c, p, q)
 
 
 _incoming_extremes = _instructions(_write_incoming_extremes)
@@ -553,16 +565,16 @@ def _turn_round(neighbors, base, sources, starts):
     N, k = neighbors.shape
     ends = np.zeros(N, np.int64)
     for i in range(N):
-        for s in range(k):
-            ends[neighbors[i, s]] += 1
+        for slot in range(k):
+            ends[neighbors[i, slot]] += 1
     end = base * k
     for j in range(N):
         starts[j] = end
         end += ends[j]
         ends[j] = starts[j]
     for i in range(N):
-        for s in range(k):
-            j = neighbors[i, s]
+        for slot in range(k):
+            j = neighbors[i, slot]
             sources[ends[j]] = base + i
             ends[j] += 1
 

@@ -73,6 +73,7 @@ MODELS = {
     "resgcn28w": DeepGCNConfig(channels=128, k=8),
     "resgcn56": DeepGCNConfig(blocks=56, k=8),
     "resgcn112": DeepGCNConfig(blocks=112, k=8),
+    "resgcn151": DeepGCNConfig(blocks=151, k=3),
     "plaingcn28": DeepGCNConfig(block="plain", dilation=False, epsilon=0.0),
     "densegcn28": DeepGCNConfig(block="dense", channels=32, k=8),
     "resmrgcn28": DeepGCNConfig(conv="mr"),

@@ -32,8 +32,8 @@ class DeepGCN(nn.Module):
     """The network of a DeepGCNConfig.
 
     operations: the graph operations, FAST or DEFINITION. process_group: over which BatchNorm gathers its statistics,
-    None for this process alone. generator: of the stochastic ranks, on the CPU, seeded from torch's own; a training run
-    seeds it anew in every step.
+    None for this process alone. generator: the random state of the stochastic ranks, on the CPU. It starts with torch's
+    initial seed; `seed_ranks` sets it anew.
     """
 
     def __init__(self, config, operations=FAST, process_group=None):
@@ -64,6 +64,10 @@ class DeepGCN(nn.Module):
         k, dilation = self.config.k, max(self.config.dilations)
         stochastic = self.training and self.config.epsilon > 0
         return k * dilation if stochastic else (k - 1) * dilation + 1
+
+    def seed_ranks(self, seed):
+        """Fix the ranks that stochastic dilation draws from now on; training does so in every step. seed: an integer"""
+        self.generator.manual_seed(seed)
 
     def draw_ranks(self):
         """Which ranks make the neighbourhoods of the head and of every block. -> list of (k,) int64 CPU tensors

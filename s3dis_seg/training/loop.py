@@ -298,7 +298,7 @@ def _autocast(config, team):
 def _seed_step(model, seed, number, team):
     """Seed a step: all processes draw the same ranks for stochastic dilation, but each its own dropout masks."""
     ranks, dropout = np.random.SeedSequence((seed, number)).generate_state(2).tolist()
-    model.generator.manual_seed(ranks)
+    model.seed_ranks(ranks)
     torch.manual_seed(dropout + team.rank)
 
 

@@ -156,7 +156,7 @@ def test_stochastic_ranks_are_drawn_for_each_layer_and_step_at_the_given_rate():
     model = small(blocks=41, epsilon=0.2)
     regular = [torch.arange(3) * dilation for dilation in model.config.dilations]
     assert all(map(torch.equal, model.eval().draw_ranks(), regular))
-    model.generator.manual_seed(0)
+    model.seed_ranks(0)
     draws = [model.train().draw_ranks() for _ in range(50)]
     other = sum(not torch.equal(*pair) for ranks in draws for pair in zip(ranks[10:], regular[10:]))
     assert 0.15 < other / (50 * 31) < 0.25

@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 
 from s3dis_seg.models.checkpoint import load_checkpoint
+from s3dis_seg.models.config import model_config
 from s3dis_seg.models.convolutions import DEFINITION, FAST
+from s3dis_seg.models.deepgcn import DeepGCN
 from s3dis_seg.models.official import from_official
-from s3dis_seg.models.zoo import create_model
 from tests.models.official_layout import to_official
 
 # Deterministic also in training: no dropout, no stochastic dilation.
@@ -90,9 +91,7 @@ class Case:
         return {key.removeprefix(prefix): value for key, value in self.golden.items() if key.startswith(prefix)}
 
     def model(self, operations=FAST):
-        model = create_model(self.name, **PLAIN_TRAINING, **self.overrides)
-        model.operations = operations
-        return model.double()
+        return DeepGCN(model_config(self.name, **PLAIN_TRAINING, **self.overrides), operations).double()
 
     def loaded(self, operations):
         model = self.model(operations)

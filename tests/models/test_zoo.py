@@ -35,8 +35,15 @@ def test_networks_have_the_published_size(name, overrides, parameters, width):
 
 def test_networks_have_the_published_numbers_of_neighbors():
     assert {name: config.k for name, config in MODELS.items() if config.k != 16} == {
-        "resgcn28w": 8, "resgcn56": 8, "resgcn112": 8, "densegcn28": 8,
+        "resgcn28w": 8, "resgcn56": 8, "resgcn112": 8, "resgcn151": 3, "densegcn28": 8,
     }  # fmt: skip
+
+
+def test_the_deepest_network_runs_on_as_few_points_as_it_needs():
+    model = create_model("resgcn151", channels=4).eval()
+    assert len(model.backbone) == 150 and model.points_needed == 301
+    with torch.no_grad():
+        assert model(torch.rand(1, 301, 9)).shape == (1, 301, 13)
 
 
 def test_the_plain_network_is_neither_dilated_nor_stochastic():
