@@ -1,4 +1,4 @@
-"""Time and peak memory of the graph engine beside the official formulation, on this machine, in one run.
+"""Time and peak memory of the graph engine beside the authors' operations ("official"), on this machine, in one run.
 
 Both sides compute the same network on the same points. Beside each other: the k-NN of all layers, one edge convolution
 (forward and backward), an evaluation, a training step; then the parts of each, and what the counted operations would
@@ -8,12 +8,16 @@ take at the rates measured here. The official side takes minutes on a CPU; --qui
 seed, with the definition, as it is and with other rounding, then from another seed; and five steps at the same
 weights in float64.
 
+--stress scores a checkpoint on labelled rooms as they are, then turned, thinned, without colours, noisy, shifted or
+cut, and tells which share of the points is wrong with a confidence of at least 0.9.
+
 Examples:
   s3dis-seg benchmark
   s3dis-seg benchmark --device cuda --batch-size 8 --json benchmark.json
   s3dis-seg benchmark --engine-only --model resgcn112 --k 16 --batch-size 8 --repeats 1
   s3dis-seg benchmark --quick
   s3dis-seg benchmark --proof data/rooms --num-points 1024 --batch-size 4
+  s3dis-seg benchmark --stress data/rooms --checkpoint runs/area5/best.pt
 """
 
 import argparse
@@ -21,11 +25,11 @@ import json
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 from s3dis_seg.cli.options import number
+from s3dis_seg.cli.progress import bar as progress_bar
 from s3dis_seg.files import InputError, replacing
 from s3dis_seg.models.config import MODELS
+from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 
 SIDES = ("official", "engine")  # as in benchmarks/speed.py, which needs torch
 
@@ -50,13 +54,15 @@ def add_arguments(parser):
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure there too")
     parser.add_argument("--proof", metavar="ROOMS", type=Path, help="compare trainings on these prepared rooms")
-    parser.add_argument("--steps", metavar="N", type=number(int, 1), default=50, help="of a proof (default: 50)")
+    parser.add_argument("--steps", metavar="N", type=number(int, 1), help="of a proof (default: 50)")
+    parser.add_argument("--stress", metavar="ROOMS", type=Path, help="score a checkpoint on these rooms, altered")
+    parser.add_argument("--checkpoint", help=f"of --stress (default: {DEFAULT_CHECKPOINT})")
 
 
 def run(arguments):
-    if arguments.proof:
-        _refuse_with_proof(arguments)
-    report, lines = _proof(arguments) if arguments.proof else _benchmark(arguments)
+    _refuse_what_is_ignored(arguments)
+    kind = _stress if arguments.stress else _proof if arguments.proof else _benchmark
+    report, lines = kind(arguments)
     print("\n".join(lines))
     if arguments.json:
         with replacing(arguments.json) as path:
@@ -64,19 +70,38 @@ def run(arguments):
         print(f"written to {arguments.json}")
 
 
-def _refuse_with_proof(arguments):
-    """InputError for flags that only the measurements know, which a proof would silently ignore."""
-    given = [
-        flag
-        for flag, is_given in (
-            ("--quick", arguments.quick),
-            ("--engine-only", arguments.engine_only),
-            ("--repeats", arguments.repeats is not None),
-        )
-        if is_given
-    ]
-    if given:
-        raise InputError(f"{', '.join(given)}: not together with --proof, which trains instead of measuring")
+def _refuse_what_is_ignored(arguments):
+    """InputError for flags that mean nothing beside the others, and would silently be ignored."""
+    measuring = {"--quick": arguments.quick, "--engine-only": arguments.engine_only, "--repeats": arguments.repeats}
+    cases = (
+        (arguments.proof and arguments.stress, {"--stress": True}, "--proof"),
+        (arguments.proof, measuring, "--proof, which trains instead of measuring"),
+        (arguments.stress, measuring, "--stress, which scores instead of measuring"),
+    )
+    for applies, flags, beside in cases:
+        given = [flag for flag, value in flags.items() if value]
+        if applies and given:
+            raise InputError(f"{', '.join(given)}: not together with {beside}")
+    if arguments.steps and not arguments.proof:
+        raise InputError("--steps: only with --proof")
+    if arguments.checkpoint and not arguments.stress:
+        raise InputError("--checkpoint: only with --stress")
+
+
+def _stress(arguments):
+    """Score a checkpoint on altered rooms. -> report, lines to print"""
+    from s3dis_seg.data.rooms.open import open_rooms
+    from s3dis_seg.evaluation.stress import ALTERATIONS, run
+    from s3dis_seg.report import stress_table
+
+    checkpoint = arguments.checkpoint or DEFAULT_CHECKPOINT
+    with progress_bar(len(ALTERATIONS) * len(open_rooms(arguments.stress)), "rooms") as bar:
+        rows = run(arguments.stress, checkpoint, arguments.device, progress=lambda alteration, room: bar.update())
+    report = {
+        name: {"miou": row.scores.miou, "overall_accuracy": row.scores.oa, "confidently_wrong": row.confidently_wrong}
+        for name, row in rows.items()
+    }
+    return {"checkpoint": str(checkpoint), "rooms": str(arguments.stress), "rows": report}, [stress_table(rows)]
 
 
 def _proof(arguments):
@@ -85,6 +110,7 @@ def _proof(arguments):
     from s3dis_seg.data.rooms.open import open_rooms
     from s3dis_seg.training import RECIPES, TrainConfig
 
+    steps = arguments.steps or 50
     config = TrainConfig(
         data=str(arguments.proof),
         train_rooms=tuple(room.name for room in open_rooms(arguments.proof)),
@@ -95,13 +121,13 @@ def _proof(arguments):
         overrides={} if arguments.k is None else {"k": arguments.k},
         **RECIPES["published"],
     )
-    with tqdm(total=FIRST + len(RUNS) * arguments.steps, unit=" steps") as bar:
+    with progress_bar(FIRST + len(RUNS) * steps, "steps") as bar:
 
         def told(run, step):
             bar.set_description(run, refresh=False)
             bar.update()
 
-        report = prove(config, arguments.steps, arguments.device, told)
+        report = prove(config, steps, arguments.device, told)
     return report, _proof_lines(config, report)
 
 

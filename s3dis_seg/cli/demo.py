@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from s3dis_seg.cli import main as command_line
-from s3dis_seg.cli.options import number
+from s3dis_seg.cli.options import number, require_writable
 from s3dis_seg.files import InputError
 
 ROOMS = {"Area_1": 15, "Area_3": 1}
@@ -98,11 +98,8 @@ def _empty_folder(out):
         if not (out / "made-by-demo").exists():
             raise InputError(f"{out} holds files that are not of an earlier demo; name a new folder with --out")
         shutil.rmtree(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "made-by-demo").touch()
-    except OSError as error:
-        raise InputError(f"cannot write to {out}: {error.strerror}; name another folder with --out") from error
+    require_writable(out)
+    (out / "made-by-demo").touch()
     return out
 
 

@@ -16,9 +16,9 @@ import argparse
 from pathlib import Path
 
 from s3dis_seg.classes import AREAS
-from s3dis_seg.cli.options import add_network_arguments, network_of, number
+from s3dis_seg.cli.options import add_network_arguments, network_of, number, require_writable
 from s3dis_seg.cli.progress import bar as progress_bar
-from s3dis_seg.cli.results import print_results, require_writable, write_results
+from s3dis_seg.cli.results import print_results, write_results
 from s3dis_seg.files import InputError
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 
@@ -48,7 +48,7 @@ def add_arguments(parser):
         "--stride", type=float, help="step between columns, as a fraction of their width (default: 0.5; published: 1.0)"
     )
     how.add_argument("--passes", type=number(int, 1), help="how often each point is looked at (default: 1)")
-    how.add_argument("--seed", type=number(int, 0), default=0, help="of the draws of points (default: %(default)s)")
+    how.add_argument("--seed", type=number(int, 0), help="random seed of the points drawn into blocks (default: 0)")
     how.add_argument("--device", default="auto", help="cpu, cuda or auto (default: %(default)s)")
     how.add_argument("--batch-size", metavar="N", type=number(int, 1), help="blocks at a time; changes no score")
     add_network_arguments(parser)
@@ -115,6 +115,8 @@ def _folds(arguments):
     elif not rooms[0].has_all_points:
         if arguments.stride == 1.0:
             raise InputError(f"the blocks of {arguments.data} were drawn with --stride 0.5; leave --stride away")
+        if arguments.seed is not None:
+            raise InputError(f"the blocks of {arguments.data} were drawn once and for all; leave --seed away")
         stride = 0.5
     if arguments.folds:
         folds, warnings = folds_of_runs(arguments.folds, rooms)
@@ -141,7 +143,7 @@ def _score(arguments, folds, stride, folder):
             for fold in folds:
                 segmenter = Segmenter.from_checkpoint(
                     fold.checkpoint, arguments.device, model, stride, arguments.passes or 1, arguments.batch_size,
-                    arguments.seed, **overrides,
+                    arguments.seed or 0, **overrides,
                 )  # fmt: skip
                 for room in fold.rooms:
                     bar.set_description(room.name)
@@ -185,7 +187,7 @@ def _settings(arguments, folds, stride):
         "protocol": arguments.protocol,
         "stride": stride,
         "passes": arguments.passes or 1,
-        "seed": arguments.seed,
+        "seed": arguments.seed or 0,
         "data": str(arguments.data),
         "checkpoints": [
             {

@@ -2,6 +2,9 @@
 
 import argparse
 import math
+import tempfile
+
+from s3dis_seg.files import InputError
 
 
 def number(kind, least, above=False):
@@ -36,8 +39,16 @@ def network_of(arguments):
     names = ("blocks", "channels", "k")
     overrides = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if overrides and not arguments.model:
-        from s3dis_seg.files import InputError
-
         flags = ", ".join(f"--{name}" for name in overrides)
         raise InputError(f"{flags}: only together with --model, for checkpoints in the official layout")
     return arguments.model, overrides
+
+
+def require_writable(folder):
+    """Make a folder for results. InputError where it cannot be written, so that this is told before the work begins."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}; name another folder") from error

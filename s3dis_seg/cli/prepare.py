@@ -141,7 +141,7 @@ def _announce(todo, kept, out, workers):
     seconds = points / _POINTS_PER_SECOND / min(workers, len(todo))
     print(
         f"{len(todo)} rooms, about {points / 1e6:.1f} million points: {_size(needed)} on disk, "
-        f"{_size(free)} free, about {_duration(seconds)} with {min(workers, len(todo))} processes"
+        f"{_size(free)} free, about {progress.duration(seconds)} with {min(workers, len(todo))} processes"
     )
 
 
@@ -283,7 +283,3 @@ def _print_classes(rooms):
 
 def _size(num_bytes):
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
-
-
-def _duration(seconds):
-    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{max(seconds, 1):.0f} s"

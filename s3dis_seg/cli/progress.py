@@ -27,9 +27,9 @@ def say(text: str) -> None:
 
 
 def duration(seconds: float) -> str:
-    """-> such as "8 s", "3 min" or "2 h 5 min\""""
+    """-> such as "0.8 s", "12 s", "3 min" or "2 h 5 min\""""
     if seconds < 100:
-        return f"{max(seconds, 1):.0f} s"
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 

@@ -1,9 +1,5 @@
 """Scores on the terminal and in files: what `evaluate` and `score` end with."""
 
-import tempfile
-
-from s3dis_seg.files import InputError
-
 _MOST_LINES = 60  # longer tables of rooms are only in the files
 
 
@@ -35,16 +31,6 @@ def write_results(out, title, levels, settings, warnings):
         confusion_picture(out / "confusion.png", _together(levels), title)
         written.append(out / "confusion.png")
     print(f"written: {', '.join(map(str, written))}")
-
-
-def require_writable(folder):
-    """InputError where nothing can be written to a folder, which is made if it is missing. Called before the work."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}; name another folder") from error
 
 
 def _together(levels):

@@ -10,7 +10,8 @@ Examples:
 
 from pathlib import Path
 
-from s3dis_seg.cli.results import print_results, require_writable, write_results
+from s3dis_seg.cli.options import require_writable
+from s3dis_seg.cli.results import print_results, write_results
 from s3dis_seg.files import InputError
 
 
@@ -29,11 +30,12 @@ def run(arguments):
 
     if arguments.out:
         require_writable(arguments.out)
-    confusions = {}
+    confusions, warnings = {}, []
     for path in arguments.scans:
         if str(path) in confusions:
             raise InputError(f"{path} is named twice; every point would count twice")
-        confusions[str(path)] = score_scan(path, arguments.label_field, arguments.prediction_field)
+        confusions[str(path)], told = score_scan(path, arguments.label_field, arguments.prediction_field)
+        warnings += told
     together = "1 scan" if len(confusions) == 1 else f"{len(confusions)} scans"
     levels = {
         "all": {together: scores(sum(confusions.values()), CLASSES)},
@@ -44,7 +46,7 @@ def run(arguments):
         "prediction_field": arguments.prediction_field or "prediction",
     }
     title = f"all points of {', '.join(path.name for path in arguments.scans)}"
-    print_results(title, levels, [])
+    print_results(title, levels, warnings)
     if arguments.out:
         settings = {"version": __version__, "scans": dict.fromkeys(confusions, fields)}
-        write_results(arguments.out, title, levels, settings, [])
+        write_results(arguments.out, title, levels, settings, warnings)

@@ -15,7 +15,6 @@ import argparse
 import os
 import shlex
 import shutil
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -23,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from s3dis_seg.classes import UNLABELLED
-from s3dis_seg.cli.options import add_network_arguments, network_of, number
-from s3dis_seg.cli.progress import bar
+from s3dis_seg.cli.options import add_network_arguments, network_of, number, require_writable
+from s3dis_seg.cli.progress import bar, duration
 from s3dis_seg.data.scans import READABLE, UNITS, WRITABLE, read_scan, write_scan
 from s3dis_seg.files import InputError
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
@@ -130,8 +129,8 @@ def _segment(segmenter, path, out, arguments, counter, seconds):
     seconds |= result.seconds | {"writing": time.perf_counter() - start}
     _tell([f"the property {old} that was there is now {new}" for old, new in renamed.items()])
     _print_classes(result, segmenter.card.class_names)
-    steps = [f"{step} {_duration(spent)}" for step, spent in seconds.items() if spent >= _SHORTEST]
-    print("time: " + ", ".join([*steps, f"in all {_duration(sum(seconds.values()))}"]))
+    steps = [f"{step} {duration(spent)}" for step, spent in seconds.items() if spent >= _SHORTEST]
+    print("time: " + ", ".join([*steps, f"in all {duration(sum(seconds.values()))}"]))
     print(f"wrote {out}")
 
 
@@ -179,14 +178,9 @@ def _scans_of(folder):
 
 
 def _require_room(path, out, num_points):
-    """InputError now rather than after the network has run, where the output cannot be written."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out.parent):
-            pass
-        needed, free = path.stat().st_size + 8 * num_points, shutil.disk_usage(out.parent).free
-    except OSError as error:
-        raise InputError(f"cannot write to {out.parent}: {error.strerror}; name another --out") from error
+    """InputError where the output cannot be written: before the network runs, not after."""
+    require_writable(out.parent)
+    needed, free = path.stat().st_size + 8 * num_points, shutil.disk_usage(out.parent).free
     if out.suffix.lower() == ".ply" and path.suffix.lower() == ".ply" and needed > free:
         raise InputError(
             f"{out} will take {needed / 1e6:,.0f} MB, but {out.parent} has {free / 1e6:,.0f} MB left; "
@@ -204,7 +198,7 @@ def _expected(segmenter, plan):
     if plan.num_blocks <= _FEW:
         return ""
     each = segmenter.seconds_per_block(plan)
-    return f", about {_duration(each * plan.num_blocks)} ({each:.3g} s each)"
+    return f", about {duration(each * plan.num_blocks)} ({each:.3g} s each)"
 
 
 # --- afterwards -------------------------------------------------------------------------------------------------------
@@ -235,14 +229,6 @@ def _print_classes(result, class_names):
     missing = [name for name, count in zip(class_names, counts) if not count]
     if missing:
         print(f"not found: {', '.join(missing)}")
-
-
-def _duration(seconds):
-    if seconds >= 5400:
-        return f"{seconds / 3600:.1f} h"
-    if seconds >= 90:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
 
 
 def _listed(paths):

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from s3dis_seg.cli.options import number
 from s3dis_seg.data.scans import UNITS, read_scan
-from s3dis_seg.data.scans.labels import labels_of
+from s3dis_seg.data.scans.labels import doubt_about_labels, labels_of
 from s3dis_seg.files import InputError
 from s3dis_seg.view import (
     COLORINGS,
@@ -80,10 +80,13 @@ def run(arguments):
     if not arguments.save:
         check_window()
     scan = read_scan(arguments.scan, arguments.units)
-    for warning in scan.warnings:
-        print(f"warning: {warning}")
+    warnings = list(scan.warnings)
     if arguments.label_field:
         scan.labels = labels_of(scan, arguments.label_field)
+        if doubt := doubt_about_labels(scan.labels):
+            warnings.append(f"{arguments.scan}: {doubt}")
+    for warning in dict.fromkeys(warnings):
+        print(f"warning: {warning}")
     colorings = arguments.color or [_default(scan)]
     if "scan" in colorings and scan.rgb is None:
         print(f"note: {arguments.scan} has no colours of its own; its points are drawn grey")

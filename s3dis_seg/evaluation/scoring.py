@@ -16,7 +16,7 @@ from s3dis_seg.classes import CLASSES
 from s3dis_seg.data.blocks.datasets import blocks_as_published
 from s3dis_seg.data.rooms.room import area_of
 from s3dis_seg.data.scans import read_scan
-from s3dis_seg.data.scans.labels import labels_of
+from s3dis_seg.data.scans.labels import doubt_about_labels, labels_of
 from s3dis_seg.evaluation.predictions import key_of, load_predictions, save_predictions
 from s3dis_seg.files import InputError
 from s3dis_seg.metrics import confusion_matrix, scores
@@ -90,10 +90,10 @@ def _predict_blocks(segmenter, room, progress):
 
 
 def score_scan(path, label_field=None, prediction_field=None):
-    """Confusion of a segmented scan with the labels it brings along. -> (C, C), rows = labels
+    """Compare the predictions of a segmented scan with its labels. -> (C, C) confusion, rows = labels; list of warnings
 
-    label_field: the property with the labels, None looks for the usual names. prediction_field: that with the
-    predictions, None for `prediction`. InputError where one of them is not there.
+    label_field: the property that holds the labels; None looks for the usual names. prediction_field: the property that
+    holds the predictions; None is `prediction`. InputError where one of them is missing.
     """
     field = prediction_field or "prediction"
     scan = read_scan(path, units="m")
@@ -109,7 +109,10 @@ def score_scan(path, label_field=None, prediction_field=None):
             f"{path} has no labels that are known by their name, only {', '.join(scan.columns)}; "
             "name the property that holds them with --label-field"
         )
-    return confusion_matrix(labels, labels_of(scan, field), len(CLASSES))
+    warnings = list(scan.warnings)
+    if label_field is not None and (doubt := doubt_about_labels(labels)):
+        warnings.append(f"{path}: {doubt}")
+    return confusion_matrix(labels, labels_of(scan, field), len(CLASSES)), list(dict.fromkeys(warnings))
 
 
 def levels_of_rooms(confusions, class_names, folds=None):

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from s3dis_seg.data.blocks.columns import Cloud, column_corners, column_points, height_tiles
+from s3dis_seg.data.blocks.cloud import Cloud
+from s3dis_seg.data.blocks.columns import column_corners, column_points, height_tiles
 
 GREY = 127.5  # 0.5 once the features have divided it by 255
 _AT_ONCE = 500_000  # points of a scan that are looked at in one go: bounds the temporary memory

@@ -49,7 +49,7 @@ class Band:
         kept, sums = self.ids[~finished], self.sums[~finished]
         start, stop = np.full(2, -np.inf), np.full(2, np.inf)
         start[self.axis], stop[self.axis] = low, high + 1e-3
-        self.ids = self.cloud.window(start, stop)[0]  # has all that are kept
+        self.ids = self.cloud.points_between(start, stop)[0]  # has all that are kept
         self.rows[self.ids] = np.arange(len(self.ids), dtype=np.int32)
         self.sums = np.zeros((len(self.ids), sums.shape[1]), np.float32)
         self.sums[self.rows[kept]] = sums

@@ -18,6 +18,7 @@ from s3dis_seg.data.blocks.datasets import BlockDataset, blocks_as_published, ta
 from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms.open import open_rooms
 from s3dis_seg.files import InputError
+from s3dis_seg.training.config import TrainConfig
 
 STRIDE = 0.5  # step between the columns of training, as a fraction of their width; PointNet's files have the same
 # Columns of validation do not overlap: its score is that of drawn blocks, meant for comparing epochs.
@@ -85,9 +86,14 @@ def _blocks(config, settings, rooms, is_training):
 
 
 def _require_blocks_as_they_are(config, files):
-    """InputError for settings that would change blocks which are there ready-made."""
+    """InputError for settings that have no effect on ready-made blocks."""
     if config.augment:
         raise InputError(f"{config.data} holds ready-made blocks, which cannot be augmented; leave --augment away")
+    for name, there in (("grid", 0.0), ("block_size", 1.0)):
+        value = getattr(config, name)
+        if value not in (there, getattr(TrainConfig, name)):
+            flag = f"--{name.replace('_', '-')} {value}"
+            raise InputError(f"{config.data} holds ready-made blocks of 1 m, not thinned; leave {flag} away")
     if config.num_points != files.num_points:
         raise InputError(
             f"the blocks of {config.data} have {files.num_points} points; say --num-points {files.num_points}"

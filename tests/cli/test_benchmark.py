@@ -10,8 +10,11 @@ from s3dis_seg.benchmarks import proof
 from s3dis_seg.benchmarks import speed as library
 from s3dis_seg.benchmarks.speed import BenchmarkSettings, Official, Stopwatch, operations, surface_blocks
 from s3dis_seg.cli.main import main
+from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms.prepared import write_room
 from s3dis_seg.data.rooms.room import room_of
+from s3dis_seg.models.card import Card
+from s3dis_seg.models.checkpoint import save_checkpoint
 from s3dis_seg.models.config import model_config
 from s3dis_seg.models.convolutions import FAST
 from s3dis_seg.models.deepgcn import DeepGCN
@@ -175,6 +178,32 @@ def test_a_proof_finds_an_engine_that_computes_something_else(room, monkeypatch)
 def test_a_proof_refuses_the_flags_of_the_measurements(room, capsys):
     assert main(["benchmark", "--proof", str(room), "--quick", "--repeats", "2", "--engine-only"]) == 2
     assert "--quick, --engine-only, --repeats: not together with --proof" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_stressed_on_altered_rooms(room, tmp_path, capsys):
+    network = create_model("resgcn7", blocks=2, channels=4, k=2)
+    save_checkpoint(tmp_path / "c.pt", network, Card("resgcn7", network.config, blocks=BlockSettings(num_points=256)))
+    path = tmp_path / "stress.json"
+    words = ["--stress", str(room), "--checkpoint", str(tmp_path / "c.pt"), "--device", "cpu", "--json", str(path)]
+    assert main(["benchmark", *words]) == 0
+    printed = capsys.readouterr().out
+    assert "wrong with confidence >= 0.9" in printed and "as it is" in printed
+    rows = json.loads(path.read_text())["rows"]
+    assert len(rows) == 8 and all(0 <= row["confidently_wrong"] <= 1 for row in rows.values())
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--stress", "ROOM", "--quick"], "--quick: not together with --stress"),
+        (["--stress", "ROOM", "--proof", "ROOM"], "--stress: not together with --proof"),
+        (["--steps", "9"], "--steps: only with --proof"),
+        (["--checkpoint", "c.pt"], "--checkpoint: only with --stress"),
+    ],
+)
+def test_flags_that_would_be_ignored_are_refused(room, words, said, capsys):
+    assert main(["benchmark", *(str(room) if word == "ROOM" else word for word in words)]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_a_proof_of_too_few_steps_or_points_is_refused(room, capsys):

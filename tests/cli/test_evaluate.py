@@ -1,6 +1,7 @@
 import csv
 import json
 
+import h5py
 import numpy as np
 import pytest
 
@@ -112,6 +113,20 @@ def test_folds_need_rooms_they_kept_and_each_room_once(place, capsys):
     write_room(room_of("Area_6_x", np.random.default_rng(0).random((200, 3)), np.zeros((200, 3)), np.zeros(200)), place)
     assert evaluate("--data", place, "--folds", place / "runs/area1") == 2
     assert "kept no room" in capsys.readouterr().err
+
+
+def test_a_seed_for_blocks_that_were_drawn_before_is_refused(place, tmp_path, capsys):
+    folder = tmp_path / "indoor3d_sem_seg_hdf5_data"
+    folder.mkdir()
+    with h5py.File(folder / "ply_data_all_0.h5", "w") as file:
+        file["data"] = np.zeros((1, 4096, 9), np.float32)
+        file["label"] = np.zeros((1, 4096), np.uint8)
+    (folder / "all_files.txt").write_text("indoor3d_sem_seg_hdf5_data/ply_data_all_0.h5\n")
+    (folder / "room_filelist.txt").write_text("Area_1_office_1\n")
+    words = ["--data", folder, "--checkpoint", place / "runs/area1/best.pt", "--protocol", "published"]
+    assert evaluate(*words, "--seed", 1) == 2
+    assert "leave --seed away" in capsys.readouterr().err
+    assert evaluate(*words) == 0
 
 
 def test_an_output_that_cannot_be_written_is_told_before_a_room_is_predicted(place, tmp_path, capsys):

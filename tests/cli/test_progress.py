@@ -60,7 +60,8 @@ def test_quiet_shows_nothing(capsys):
 
 
 @pytest.mark.parametrize(
-    "seconds, text", [(0.2, "1 s"), (99, "99 s"), (100, "2 min"), (5400, "90 min"), (7500, "2 h 5 min")]
+    "seconds, text",
+    [(0.24, "0.2 s"), (9.96, "10 s"), (99, "99 s"), (100, "2 min"), (5400, "90 min"), (7500, "2 h 5 min")],
 )
 def test_durations(seconds, text):
     assert progress.duration(seconds) == text

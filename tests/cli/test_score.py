@@ -43,6 +43,34 @@ def test_a_scan_without_a_labelled_point_has_no_scores_and_no_warning(tmp_path, 
     assert not (tmp_path / "scores" / "confusion.png").exists()
 
 
+def a_scored_scan(path, field, labels):
+    axes = {axis: np.array([0.0, 1.0]) for axis in "xyz"}
+    columns = axes | {"prediction": np.array([0, 1], np.uint8), field: np.array(labels, np.uint8)}
+    write_scan(path, Scan(np.zeros((2, 3)), columns=columns))
+    return str(path)
+
+
+def test_an_output_that_cannot_be_written_is_told_before_a_scan_is_read(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["score", str(tmp_path / "missing.ply"), "--out", str(tmp_path / "file")]) == 2
+    assert "cannot write to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["--label-field", "label"]])
+def test_numbers_that_may_mean_other_classes_are_told_once_and_kept_with_the_scores(tmp_path, capsys, words):
+    scan = a_scored_scan(tmp_path / "scan.npy", "label", [0, 1])
+    assert main(["score", scan, *words, "--out", str(tmp_path / "scores")]) == 0
+    assert capsys.readouterr().out.count("if these numbers mean other classes") == 1
+    (warning,) = json.loads((tmp_path / "scores/scores.json").read_text())["warnings"]
+    assert "labels 0 to 1 are taken as ceiling, floor" in warning
+
+
+def test_a_label_field_that_is_named_is_doubted_too(tmp_path, capsys):
+    scan = a_scored_scan(tmp_path / "scan.npy", "by_hand", [0, 1])
+    assert main(["score", scan, "--label-field", "by_hand"]) == 0
+    assert capsys.readouterr().out.count("if these numbers mean other classes") == 1
+
+
 def test_a_scan_named_twice_is_refused(tmp_path, capsys):
     axes = {axis: np.array([0.0, 1.0]) for axis in "xyz"}
     columns = axes | {"prediction": np.array([0, 1], np.uint8), "label": np.array([0, 1], np.uint8)}

@@ -59,6 +59,12 @@ def test_several_colourings_are_saved_side_by_side(segmented, tmp_path):
     assert read(three).shape[1] == 3 * read(one).shape[1]
 
 
+def test_a_label_field_whose_numbers_may_mean_other_classes_is_told(segmented, tmp_path, capsys):
+    words = ["--save", str(tmp_path / "picture.png"), "--size", "300", "200", "--label-field", "truth_of_hand"]
+    assert main(["view", str(segmented), *words]) == 0
+    assert capsys.readouterr().out.count("label 1 is taken as floor; if these numbers mean other classes") == 1
+
+
 def test_the_ceiling_of_a_room_is_cut_away_and_this_is_told(tmp_path, capsys):
     xyz = np.random.default_rng(0).random((300, 3)) * (2, 1, 0)
     xyz[:100, 2] = 2.5

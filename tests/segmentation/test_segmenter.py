@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import s3dis_seg as s3
-from s3dis_seg.data.blocks import columns as blocks
-from s3dis_seg.data.blocks.columns import Cloud, column_corners, column_points, draws
+from s3dis_seg.data.blocks import cloud as cloud_module
+from s3dis_seg.data.blocks.cloud import Cloud
+from s3dis_seg.data.blocks.columns import column_corners, column_points, draws
 from s3dis_seg.data.blocks.features import block_features, frame_of, moved_frame
 from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms import cells
@@ -362,7 +363,7 @@ def test_an_error_while_blocks_are_prepared_reaches_the_caller(monkeypatch):
 
 def test_memory_stays_under_100_bytes_a_point(monkeypatch):
     # Chunks as small beside this scan as the real ones are beside one of 30 million points.
-    for module, name in ((plan_stage, "_AT_ONCE"), (cells, "_AT_ONCE"), (blocks, "_CHUNK")):
+    for module, name in ((plan_stage, "_AT_ONCE"), (cells, "_AT_ONCE"), (cloud_module, "_CHUNK")):
         monkeypatch.setattr(module, name, 20_000)
     xyz, rgb = scan_of(600_000, size=(20.0, 12.0, 3.0))
     xyz = xyz.astype(np.float32)  # 12 + 3 bytes a point that the caller holds

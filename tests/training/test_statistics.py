@@ -8,7 +8,7 @@ from s3dis_seg.models.zoo import create_model
 from s3dis_seg.training.statistics import renew_statistics
 
 
-def test_statistics_are_the_plain_means_over_the_batches():
+def test_statistics_are_those_of_all_batches_together():
     norm = nn.BatchNorm1d(2)
     norm.running_mean += 100
     model = nn.Sequential(nn.Flatten(0, 1), norm).eval()
@@ -16,7 +16,11 @@ def test_statistics_are_the_plain_means_over_the_batches():
     renew_statistics(model, batches)
     rows = [batch.flatten(0, 1) for batch in batches]
     torch.testing.assert_close(norm.running_mean, torch.stack([r.mean(0) for r in rows]).mean(0))
-    torch.testing.assert_close(norm.running_var, torch.stack([r.var(0) for r in rows]).mean(0))
+    between_batches = torch.stack([r.mean(0) for r in rows]).var(0, correction=0)
+    torch.testing.assert_close(norm.running_var, torch.stack([r.var(0) for r in rows]).mean(0) + between_batches)
+    # That is the variance of all rows, but for the correction of the batch variances by R / (R - 1).
+    biased = torch.stack([r.var(0, correction=0) for r in rows]).mean(0) + between_batches
+    torch.testing.assert_close(biased, torch.cat(rows).var(0, correction=0))
     assert norm.momentum == 0.1 and not model.training
 
 
@@ -32,6 +36,21 @@ def test_every_layer_of_a_network_gets_fresh_statistics_and_no_weight_moves():
     assert all(norm.running_var.max() < 1e3 for norm in norms)
     assert all((weights[name] == value).all() for name, value in model.named_parameters())
     assert model.training
+
+
+def test_edge_convolutions_see_the_variance_between_batches():
+    torch.manual_seed(0)
+    model = create_model("resgcn7", blocks=3, channels=8, k=4, epsilon=0.0, dropout=0.0).double()
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+    batches, seen = [torch.rand(2, 64, 9, dtype=torch.float64) * scale for scale in (1.0, 3.0)], []
+    for batch in batches:
+        renew_statistics(model, [batch])
+        seen.append([(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms])
+    renew_statistics(model, batches)
+    for norm, (one_mean, one_var), (other_mean, other_var) in zip(norms, *seen):
+        torch.testing.assert_close(norm.running_mean, (one_mean + other_mean) / 2)
+        wanted = (one_var + other_var) / 2 + ((one_mean - other_mean) / 2).square()
+        torch.testing.assert_close(norm.running_var, wanted)
 
 
 def test_momenta_come_back_after_an_error():

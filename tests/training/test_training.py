@@ -455,3 +455,6 @@ def test_pointnets_block_files_train_as_they_are(config, tmp_path):
     assert [room.name for room in open_rooms(folder)] == list(NAMES)
     config = replace(config, data=str(folder), grid=0.0, frame_size=math.inf, augment=False, epochs=1)
     assert train(config, tmp_path / "run").best is not None
+    for setting, flag in (({"grid": 0.03}, "--grid 0.03"), ({"block_size": 2.0}, "--block-size 2.0")):
+        with pytest.raises(InputError, match=f"ready-made blocks of 1 m, not thinned; leave {flag} away"):
+            open_data(replace(config, **setting))

@@ -15,10 +15,11 @@ import torch
 from torch.utils.data import Dataset
 
 from s3dis_seg.classes import CLASSES
-from s3dis_seg.data.blocks import columns as blocks
 from s3dis_seg.data.blocks.block import blocks_of
-from s3dis_seg.data.blocks.columns import KeptPlaces, RoomWindows
+from s3dis_seg.data.blocks.cloud import KeptPlaces, RoomPoints
+from s3dis_seg.data.blocks.columns import column_corners, column_points, height_tiles
 from s3dis_seg.data.blocks.features import normalize
+from s3dis_seg.data.blocks.published import FEWEST_POINTS, published_block, published_corners
 from s3dis_seg.data.rooms.cells import CELL
 from s3dis_seg.data.rooms.prepared import RoomFile
 from s3dis_seg.data.rooms.room import area_of
@@ -36,13 +37,13 @@ class BlockDataset(Dataset):
     def __init__(self, room_paths, settings, stride=0.5, training=True, seed=0, augment=None):
         self.settings, self.stride, self.training, self.seed, self.augment = settings, stride, training, seed, augment
         kept = KeptPlaces()
-        self.sources = [RoomWindows(RoomFile(path), settings.grid, kept) for path in room_paths]
+        self.sources = [RoomPoints(RoomFile(path), settings.grid, kept) for path in room_paths]
         self.class_names = _same_classes([source.room for source in self.sources])
         # (source, height range, corners) of every room, or of every slice of a room too tall for the network
         self._parts = [
-            (source, z_range, blocks.column_corners(source.cells, source.hi, settings.block_size, stride))
+            (source, z_range, column_corners(source.cells, source.hi, settings.block_size, stride))
             for source in self.sources
-            for z_range in blocks.height_tiles(source, settings.tallest)
+            for z_range in height_tiles(source, settings.tallest)
         ]
         self._ends = np.cumsum([len(corners) for _, _, corners in self._parts])
         self._epoch = 0
@@ -83,21 +84,21 @@ class BlockDataset(Dataset):
                 move = rng.uniform(-self.stride / 2, self.stride / 2, 2)
                 places.insert(0, np.clip(corner + move, 0.0, np.maximum(source.hi[:2] - size, 0.0)))
             for place in places:
-                column = blocks.column_points(source, place, size, self.settings.num_points, z_range)
+                column = column_points(source, place, size, self.settings.num_points, z_range)
                 if column.num_inside:
                     return source, place, column, z_range
         raise AssertionError("every room has a point, and every point lies in a column")
 
 
 class PublishedDataset(Dataset):
-    """The blocks of PointNet and DeepGCN made from prepared rooms, drawn once: see `blocks.published_blocks`.
+    """The blocks of PointNet and DeepGCN made from prepared rooms, drawn once: see published.py.
 
     room: (n,) name of the room of each block; area: (n,) its area, 0 where the name says none.
     """
 
     def __init__(self, room_paths, stride=1.0, num_points=4096, seed=0, normalization="none"):
         self.num_points, self.seed, self.normalization = num_points, seed, normalization
-        self.sources = [RoomWindows(RoomFile(path), grid=0) for path in room_paths]
+        self.sources = [RoomPoints(RoomFile(path), grid=0) for path in room_paths]
         self.class_names = _same_classes([source.room for source in self.sources])
         corners = [_kept_corners(source, stride) for source in self.sources]
         counts = [len(part) for part in corners]
@@ -121,8 +122,8 @@ class PublishedDataset(Dataset):
         index = _checked(index, len(self))
         source, corner = self.sources[self._source_of[index]], self._corners[index]
         rng = np.random.default_rng((self.seed, index))
-        _, xyz, rgb, labels = source.window(corner, corner + 1.0)
-        features, labels = blocks.published_block(xyz, rgb, labels, source.hi, self.num_points, rng)
+        _, xyz, rgb, labels = source.points_between(corner, corner + 1.0)
+        features, labels = published_block(xyz, rgb, labels, source.hi, self.num_points, rng)
         features = normalize(torch.from_numpy(features), self.normalization)
         return features, torch.from_numpy(labels.astype(np.int64))
 
@@ -186,7 +187,7 @@ def _height(room):
 
 def _kept_corners(source, stride):
     """The published columns of a room that hold enough points. -> (n, 2)."""
-    corners = blocks.published_corners(source.hi, stride)
+    corners = published_corners(source.hi, stride)
     return corners[[_has_enough(source, corner) for corner in corners]]
 
 
@@ -194,9 +195,9 @@ def _has_enough(source, corner):
     """Whether a published column is kept. The cells that lie wholly in it usually say so without reading a point."""
     low, high = np.ceil(corner / CELL) * CELL, np.floor((corner + 1.0) / CELL) * CELL
     runs = source.cells.runs(low, np.nextafter(high, -math.inf))
-    if sum(source.cells.starts[last] - source.cells.starts[first] for first, last in runs) >= blocks.FEWEST_PUBLISHED:
+    if sum(source.cells.starts[last] - source.cells.starts[first] for first, last in runs) >= FEWEST_POINTS:
         return True
-    return len(source.window(corner, corner + 1.0)[0]) >= blocks.FEWEST_PUBLISHED
+    return len(source.points_between(corner, corner + 1.0)[0]) >= FEWEST_POINTS
 
 
 def _same_classes(rooms):

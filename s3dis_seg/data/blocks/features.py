@@ -21,15 +21,16 @@ class Frame:
 
 
 def frame_of(source, center_xy, frame_size, z_range=None):
-    """The frame of a block whose centre is `center_xy`. source: a Cloud or RoomWindows. -> Frame.
+    """The frame of a block whose centre is `center_xy`. source: a Cloud or RoomPoints. -> Frame.
 
-    On x and y a window of side `frame_size` about the centre, moved and shortened to stay within the cloud; on z from
-    floor to ceiling (0.1 and 99.9 percentile) over the cells that touch this window, of the points in `z_range` only
-    where it is given. A room smaller than `frame_size` so has its own box, as published, and a hall still gets numbers
-    the network has seen. frame_size = math.inf is the plain minimum and maximum of the cloud, DeepGCN's definition.
+    On x and y it is a square of side `frame_size` about the centre, moved and shortened to stay within the cloud. On z
+    it reaches from floor to ceiling (0.1 and 99.9 percentile) of the cells that touch this square, counting only the
+    points in `z_range` where that is given. So a room smaller than `frame_size` has its own box, as published, and a
+    large hall still gets numbers that the network has seen. frame_size = math.inf takes the plain minimum and maximum
+    of the cloud, DeepGCN's definition.
     """
     hi = np.asarray(source.hi, np.float64)
-    origin, side = _frame_window(np.asarray(center_xy, np.float64), frame_size, np.zeros(2), hi[:2])
+    origin, side = _frame_square(np.asarray(center_xy, np.float64), frame_size, np.zeros(2), hi[:2])
     low, high = (-math.inf, math.inf) if z_range is None else z_range
     if math.isinf(frame_size):
         floor, ceiling = max(low, 0.0), min(high, hi[2])
@@ -47,12 +48,12 @@ def moved_frame(frame, center_xy, hi, frame_size, linear):
     """
     corners = np.array([(0.0, 0.0), (hi[0], 0.0), (0.0, hi[1]), (hi[0], hi[1])]) - center_xy
     corners = corners @ linear[:2, :2].T
-    origin, side = _frame_window(np.zeros(2), frame_size, corners.min(axis=0), corners.max(axis=0))
+    origin, side = _frame_square(np.zeros(2), frame_size, corners.min(axis=0), corners.max(axis=0))
     return Frame(np.array([*origin, 0.0]), np.array([*side, frame.extent[2] * linear[2, 2]]))
 
 
-def _frame_window(center, frame_size, low, high):
-    """A window of side `frame_size` about a centre, kept within low..high. -> origin (2,), side (2,)."""
+def _frame_square(center, frame_size, low, high):
+    """A square of side `frame_size` about a centre, kept within low..high. -> origin (2,), side (2,)."""
     side = np.minimum(frame_size, high - low)
     return np.clip(center - frame_size / 2, low, high - side), side
 

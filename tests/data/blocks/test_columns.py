@@ -1,23 +1,10 @@
-"""Columns, widening, draws, the two sources of points, and the published blocks."""
-
-import pickle
+"""Columns, widening, draws and layers of height."""
 
 import numpy as np
 import pytest
 
-from s3dis_seg.classes import UNLABELLED
-from s3dis_seg.data.blocks.columns import (
-    Cloud,
-    KeptPlaces,
-    RoomWindows,
-    column_corners,
-    column_points,
-    draws,
-    height_tiles,
-    published_blocks,
-)
-from s3dis_seg.data.rooms.prepared import RoomFile, write_room
-from s3dis_seg.data.rooms.room import room_of
+from s3dis_seg.data.blocks.cloud import Cloud
+from s3dis_seg.data.blocks.columns import column_corners, column_points, draws, height_tiles
 
 
 def cloud_of(xyz, grid=0):
@@ -28,11 +15,6 @@ def cloud_of(xyz, grid=0):
 def random_xyz(rng, size, count):
     xyz = (rng.random((count, 3)) * size).astype(np.float32)
     return xyz - xyz.min(axis=0)
-
-
-def a_room(rng, size=(4.3, 3.1, 2.6), count=6000, name="Area_1_office_1"):
-    xyz = random_xyz(rng, size, count)
-    return room_of(name, xyz, rng.integers(0, 256, (count, 3)), rng.integers(0, 13, count))
 
 
 def members(cloud, corners, block_size):
@@ -218,135 +200,8 @@ def test_tiles_of_a_tall_hall_end_with_its_top_and_hold_every_point():
     assert np.any([(z >= low) & (z <= high) for low, high in tiles], axis=0).all()
 
 
-def test_thinning_keeps_one_point_a_voxel_and_every_point_has_an_owner():
-    rng = np.random.default_rng(9)
-    xyz = random_xyz(rng, (1.3, 1.2, 0.4), 5000)
-    labels = rng.integers(0, 13, 5000).astype(np.uint8)
-    cloud = Cloud.of(xyz, np.zeros((5000, 3), np.uint8), grid=0.1, labels=labels)
-    assert len(cloud.xyz) < 1000
-    assert (np.abs(cloud.xyz[cloud.owner] - xyz) <= 0.1 + 1e-6).all()
-    assert set(cloud.owner) == set(range(len(cloud.xyz)))
-    same = (cloud.xyz[cloud.owner] == xyz).all(axis=1)
-    assert (cloud.labels[cloud.owner[same]] == labels[same]).all()
-    assert cloud.profile.counts.sum() == 5000
-    assert cloud.cells.starts[-1] == len(cloud.xyz)
-
-
-def test_without_a_grid_every_point_stays():
-    xyz = random_xyz(np.random.default_rng(9), (1.3, 1.2, 0.4), 500)
-    cloud = cloud_of(xyz)
-    assert (cloud.xyz[cloud.owner] == xyz).all()
-    assert (cloud.labels == UNLABELLED).all()
-
-
-def test_a_cloud_is_the_same_however_many_points_are_thinned_at_once(monkeypatch):
-    xyz = random_xyz(np.random.default_rng(10), (5, 4, 1), 3000)
-    whole = cloud_of(xyz, grid=0.1)
-    monkeypatch.setattr("s3dis_seg.data.blocks.columns._CHUNK", 70)
-    parts = cloud_of(xyz, grid=0.1)
-    assert (whole.xyz == parts.xyz).all()
-    assert (whole.owner == parts.owner).all()
-    for name in ("starts", "bins", "counts"):
-        assert (getattr(whole.profile, name) == getattr(parts.profile, name)).all()
-
-
-def test_nothing_at_all_is_no_cloud():
-    with pytest.raises(ValueError, match="at least one point"):
-        cloud_of(np.zeros((0, 3)))
-
-
-@pytest.mark.parametrize("grid", [0, 0.05])
-def test_windows_from_disk_are_those_of_the_whole_room(tmp_path, grid):
-    rng = np.random.default_rng(11)
-    room = a_room(rng)
-    cloud = Cloud.of(room.xyz, room.rgb, grid, room.labels)
-    source = RoomWindows(RoomFile(write_room(room, tmp_path)), grid)
-    assert (source.hi == cloud.hi).all()
-    for _ in range(30):
-        low = rng.random(2) * (4, 3) - 0.5
-        high = low + rng.random(2) * 2
-        (_, *ours), (ids, *theirs) = source.window(low, high), cloud.window(low, high)
-        assert (np.diff(ids) > 0).all()
-        for mine, other in zip(ours, theirs):
-            assert mine.dtype == other.dtype
-            assert (mine == other).all()
-
-
-def test_a_window_beside_the_room_is_empty(tmp_path):
-    room = a_room(np.random.default_rng(12))
-    source = RoomWindows(RoomFile(write_room(room, tmp_path)), 0.05)
-    ids, xyz, rgb, labels = source.window((50, 50), (51, 51))
-    assert (ids.shape, xyz.shape, rgb.shape, labels.shape) == ((0,), (0, 3), (0, 3), (0,))
-    assert (xyz.dtype, rgb.dtype, labels.dtype) == (np.float32, np.uint8, np.uint8)
-
-
-def test_ids_of_a_file_are_places_in_the_file(tmp_path):
-    file = RoomFile(write_room(a_room(np.random.default_rng(13)), tmp_path))
-    ids, xyz, _, labels = RoomWindows(file, 0.05).window((1, 1), (2, 2))
-    assert (file.room().xyz[ids] == xyz).all()
-    assert (file.room().labels[ids] == labels).all()
-
-
-def test_what_is_kept_of_thinning_is_bounded_and_changes_no_result(tmp_path):
-    path = write_room(a_room(np.random.default_rng(14)), tmp_path)
-    corners = column_corners(RoomFile(path).cells, RoomFile(path).hi, 1.0, 0.5)
-    kept = KeptPlaces(most_bytes=2000)
-    small, large = RoomWindows(RoomFile(path), 0.05, kept), RoomWindows(RoomFile(path), 0.05)
-    for _ in range(2):
-        for corner in corners:
-            mine, other = (column_points(source, corner, 1.0, 300) for source in (small, large))
-            assert (mine.xyz == other.xyz).all()
-    assert sum(places.nbytes for places in kept._places.values()) == kept._bytes <= 2000
-    assert len(pickle.dumps(large)) < 1000
-
-
 def test_real_rooms_lose_no_point_in_thinned_columns(shared, tmp_path):
     rows = np.load(shared / "data/s3dis/rooms/Area_6_copyRoom_1.npy")
     cloud = Cloud.of(rows[:, :3].copy(), rows[:, 3:6].astype(np.uint8), 0.02)
     corners = column_corners(cloud.cells, cloud.hi, 1.0, 0.5)
     assert (members(cloud, corners, 1.0) >= 1).all()
-
-
-def textbook_room2blocks(data_label, num_point, stride, rng):
-    """PointNet's indoor3d_util.py, room2blocks_plus_normalized, in the order of its steps."""
-    data, label = data_label[:, :6].copy(), data_label[:, -1]
-    data[:, 3:6] /= 255.0
-    limit = data.max(axis=0)[:3]
-    features, labels = [], []
-    for i in range(int(np.ceil((limit[0] - 1.0) / stride)) + 1):
-        for j in range(int(np.ceil((limit[1] - 1.0) / stride)) + 1):
-            x, y = data[:, 0], data[:, 1]
-            inside = (x <= i * stride + 1) & (x >= i * stride) & (y <= j * stride + 1) & (y >= j * stride)
-            if inside.sum() < 100:
-                continue
-            count = inside.sum()
-            if count > num_point:
-                sample = rng.choice(count, num_point)
-            elif count < num_point:
-                sample = np.concatenate([np.arange(count), rng.choice(count, num_point - count)])
-            else:
-                sample = np.arange(count)
-            block = data[inside][sample]
-            room_place = block[:, :3] / limit
-            block[:, 0] -= block[:, 0].min() + 0.5
-            block[:, 1] -= block[:, 1].min() + 0.5
-            features.append(np.concatenate([block, room_place], axis=1))
-            labels.append(label[inside][sample])
-    return np.array(features), np.array(labels)
-
-
-@pytest.mark.parametrize("stride", [1.0, 0.5])
-def test_published_blocks_are_those_of_pointnet(stride):
-    rng = np.random.default_rng(15)
-    xyz = random_xyz(rng, (3.7, 2.2, 2.5), 3000)
-    # A sparse corner, so that columns are dropped; a full one, so that points are drawn with replacement.
-    xyz = xyz[(xyz[:, 0] < 2.5) | (rng.random(3000) < 0.1)]
-    rgb = rng.integers(0, 256, xyz.shape).astype(np.uint8)
-    labels = rng.integers(0, 13, len(xyz)).astype(np.uint8)
-    ours = list(published_blocks(xyz, rgb, labels, stride, 350, np.random.default_rng(0)))
-    rows = np.concatenate([xyz, rgb, labels[:, None]], axis=1).astype(np.float64)
-    features, wanted = textbook_room2blocks(rows, 350, stride, np.random.default_rng(0))
-    assert 0 < len(ours) == len(features)
-    np.testing.assert_allclose([block for block, _ in ours], features, atol=1e-6)
-    np.testing.assert_array_equal([label for _, label in ours], wanted)
-    assert ours[0][0].dtype == np.float32

@@ -9,8 +9,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from s3dis_seg.data.blocks.augment import augment
-from s3dis_seg.data.blocks.columns import published_corners
 from s3dis_seg.data.blocks.datasets import BlockDataset, PointNetBlocks, PublishedDataset, tallest
+from s3dis_seg.data.blocks.published import published_corners
 from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms.open import open_rooms
 from s3dis_seg.data.rooms.pointnet import PointNetFiles

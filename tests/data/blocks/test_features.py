@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from s3dis_seg.data.blocks.columns import Cloud, RoomWindows, column_corners, column_points
+from s3dis_seg.data.blocks.cloud import Cloud, RoomPoints
+from s3dis_seg.data.blocks.columns import column_corners, column_points
 from s3dis_seg.data.blocks.datasets import BlockDataset
 from s3dis_seg.data.blocks.features import Frame, block_features, frame_of, moved_frame, normalize
 from s3dis_seg.data.blocks.settings import BlockSettings
@@ -94,7 +95,7 @@ def test_the_same_points_have_the_same_channels_from_disk_and_from_memory(tmp_pa
     settings = BlockSettings(num_points=256, grid=0.05, frame_size=frame_size)
     xyz = rng.random((5000, 3)) * (3.3, 2.7, 2.5) + (100_000, -7, 3)
     room = room_of("Area_1_office_1", xyz, rng.integers(0, 256, (5000, 3)), rng.integers(0, 13, 5000))
-    disk = RoomWindows(RoomFile(write_room(room, tmp_path)), settings.grid)
+    disk = RoomPoints(RoomFile(write_room(room, tmp_path)), settings.grid)
     memory = Cloud.of(room.xyz, room.rgb, settings.grid)
     for corner in column_corners(disk.cells, disk.hi, 1.0, 0.5):
         assert (channels(disk, corner, settings) == channels(memory, corner, settings)).all()
