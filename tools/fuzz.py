@@ -538,7 +538,8 @@ def read(path):
 
 def _read_room(path):
     """Read everything that training and evaluation ask of a prepared room."""
-    from s3dis_seg.data.blocks.columns import RoomWindows, column_corners, column_points
+    from s3dis_seg.data.blocks.cloud import RoomPoints
+    from s3dis_seg.data.blocks.columns import column_corners, column_points
     from s3dis_seg.data.rooms.prepared import RoomFile
 
     room = RoomFile(path)
@@ -546,9 +547,9 @@ def _read_room(path):
     room.room()
     room.profile.range([(0, len(room.cells.indices))])
     for grid in (0, 0.03):
-        windows = RoomWindows(room, grid)
-        windows.window((0.0, 0.0), (1.0, 1.0))
-        column_points(windows, column_corners(room.cells, room.hi, 1.0, 1.0)[0], 1.0, 20)
+        points = RoomPoints(room, grid)
+        points.points_between((0.0, 0.0), (1.0, 1.0))
+        column_points(points, column_corners(room.cells, room.hi, 1.0, 1.0)[0], 1.0, 20)
 
 
 def _peak():
