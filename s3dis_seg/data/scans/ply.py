@@ -16,6 +16,7 @@ import numpy as np
 from s3dis_seg.files import InputError
 
 ROWS_AT_ONCE = 250_000  # points written at a time
+_LINES_AT_ONCE = 1000  # looked at together for one that is no row
 _HEADER_SIZE = 1 << 20  # bytes; headers have a few hundred
 _BYTE_ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
 _TYPES = {"i1": "int8", "u1": "uint8", "i2": "int16", "u2": "uint16", "i4": "int32", "u4": "uint32",
@@ -287,7 +288,7 @@ def _read_text(path, file, data, start, elements, vertex_type):
                 raise _cut_off(path, element.name, found, count)
             continue
         first = file.tell()
-        vertices = _rows_of_text(path, itertools.islice(_filled(file), count), vertex_type, count)
+        vertices = _rows_of_text(path, file, vertex_type, count)
         last = file.tell()
         if len(vertices) < count:
             raise _cut_off(path, "vertex", len(vertices), count)
@@ -306,18 +307,48 @@ def _filled(file):
     return (line for line in iter(file.readline, b"") if not line.isspace())
 
 
-def _rows_of_text(path, lines, dtype, count):
+def _rows_of_text(path, file, dtype, count):
+    """The next `count` filled lines of a file as rows. -> structured array; InputError naming the first that is none"""
+    start = file.tell()
+    lines = itertools.islice(_filled(file), count)
+    first = list(itertools.islice(lines, 1))
+    if not first:
+        return np.empty(0, dtype)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # numbers that numpy would only grumble about, such as 1.5 in a uchar
-            first = list(itertools.islice(lines, 1))
-            if not first:
-                return np.empty(0, dtype)
-            return np.loadtxt(itertools.chain(first, lines), dtype, comments=None, ndmin=1, encoding="latin-1")
+        return _parsed_rows(itertools.chain(first, lines), dtype)
     except (ValueError, OverflowError, Warning) as error:
-        raise InputError(
-            f"{path} is cut off or damaged among its {count:,} points: {' '.join(str(error).split())[:200]}"
-        ) from error
+        said = _first_bad_line(file, start, dtype, count) or " ".join(str(error).split())[:200]
+        raise InputError(f"{path} is cut off or damaged among its {count:,} points: {said}; copy it again") from error
+
+
+def _parsed_rows(lines, dtype):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # numbers that numpy would only grumble about, such as 1.5 in a uchar
+        return np.loadtxt(lines, dtype, comments=None, ndmin=1, encoding="latin-1")
+
+
+def _first_bad_line(file, start, dtype, count):
+    """The first line from `start` on that is no row, with its number in the file, in words. "" where none is alone."""
+    file.seek(0)
+    above = file.read(start).count(b"\n")
+    numbered = enumerate(iter(file.readline, b""), start=above + 1)
+    filled = itertools.islice(((number, line) for number, line in numbered if not line.isspace()), count)
+    while lines := list(itertools.islice(filled, _LINES_AT_ONCE)):
+        if _are_rows([line for _, line in lines], dtype):
+            continue
+        for number, line in lines:
+            if not _are_rows([line], dtype):
+                shown = line[:60].decode("latin-1").strip()
+                return f"line {number} is {shown!r}; expected {len(dtype.names or ())} numbers"
+    return ""
+
+
+def _are_rows(lines, dtype):
+    try:
+        _parsed_rows(lines, dtype)
+    except (ValueError, OverflowError, Warning):
+        return False
+    return True
 
 
 def _last_line_short(data, element):

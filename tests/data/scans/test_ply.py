@@ -34,3 +34,14 @@ def test_damaged_files_are_one_sentence(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as error:
         ply.read(path)
     assert "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("bad", "shown"), [(b"7 8 x\n", "'7 8 x'"), (b"7 8\n", "'7 8'"), (b"7 8 9 10\n", "'7 8 9 10'")]
+)
+def test_a_line_that_is_no_point_is_named_as_in_an_editor(tmp_path, bad, shown):
+    header = b"ply\nformat ascii 1.0\nelement vertex 3001\nproperty float x\nproperty float y\nproperty float z\n"
+    body = b"1 2 3\n" * 2000 + b"\n" + bad + b"1 2 3\n" * 1000
+    (tmp_path / "a.ply").write_bytes(header + b"end_header\n" + body)
+    with pytest.raises(InputError, match=f"line 2009 is {shown}; expected 3 numbers; copy it again"):
+        ply.read(tmp_path / "a.ply")
