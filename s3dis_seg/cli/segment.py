@@ -28,7 +28,7 @@ from s3dis_seg.data.scans import READABLE, UNITS, WRITABLE, read_scan, write_sca
 from s3dis_seg.files import InputError
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 
-_FEW = 5  # the time of so few blocks is not estimated
+_FEW = 12  # the time of so few blocks is not estimated: they would be done sooner
 _UNSURE = 0.5  # the share of points with less confidence is printed
 _SHORTEST = 0.05  # seconds: shorter steps are not listed
 
