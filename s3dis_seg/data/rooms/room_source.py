@@ -104,12 +104,15 @@ def as_rgb(colors, where):
 
 def as_labels(values, where):
     """Class ids of any type. -> uint8; -1 and 255 are unlabelled"""
-    values = np.where(values == -1, UNLABELLED, values)
-    good = np.isin(values, (*range(len(CLASSES)), UNLABELLED))
+    unlabelled = (values == -1) | (values == UNLABELLED)
+    good = unlabelled | np.isin(values, range(len(CLASSES)))
     if not good.all():
         row = int((~good).argmax())
         raise InputError(
             f"{where}: point {row} (from 0) has the label {values[row]}; expected a class id from 0 to "
             f"{len(CLASSES) - 1}, or -1 or 255 for unlabelled"
         )
-    return values.astype(np.uint8)
+    # Marked last and in the final type: 255 does not fit into int8.
+    labels = np.where(unlabelled, 0, values).astype(np.uint8)
+    labels[unlabelled] = UNLABELLED
+    return labels

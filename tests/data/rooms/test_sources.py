@@ -415,3 +415,13 @@ def test_colours_of_every_type_of_npy_and_pointcept_rooms(tmp_path, colors, read
     np.save(room / "color.npy", np.stack([colors, colors]))
     np.save(room / "segment.npy", np.zeros(2, np.int64))
     assert find_sources(tmp_path / "pointcept")[0].read().rgb.tolist() == [read, read]
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int64, np.float32])
+def test_minus_one_is_unlabelled_in_every_type(tmp_path, kind):
+    room = tmp_path / "Area_1" / "office_1"
+    room.mkdir(parents=True)
+    np.save(room / "coord.npy", np.eye(3, dtype=np.float32))
+    np.save(room / "color.npy", np.zeros((3, 3), np.uint8))
+    np.save(room / "segment.npy", np.array([-1, 0, 12], kind))
+    assert find_sources(tmp_path)[0].read().labels.tolist() == [255, 0, 12]
