@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; at run time `__getattr_
     from s3dis_seg.models.zoo import create_model as create_model
     from s3dis_seg.segmentation import Segmenter as Segmenter
 
-__version__ = "0.1.0"  # the only place of the number: setup.cfg and `s3dis-seg --version` read it here
+__version__ = "0.2.0.dev0"  # the only place of the number: setup.cfg and `s3dis-seg --version` read it here
 
 # OpenMP reads this when torch is imported. By default, waiting threads spin, and on a busy machine they take the cores
 # from each other: training a small network took up to five times as long (measured beside another process, two cores).
