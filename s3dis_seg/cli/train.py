@@ -227,9 +227,11 @@ class _StopSignals:
         return self.asked
 
     def __enter__(self):
-        numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-        # Ignored signals stay ignored: under nohup a run outlives its terminal.
-        numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        # Under nohup a hangup is ignored and must stay so: the run is meant to outlive its terminal. What a shell starts
+        # in the background ignores SIGINT, too, but whoever sends one all the same wants the run to stop.
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
         self.before = {number: signal.signal(number, self._ask) for number in numbers}
         return self
 

@@ -134,7 +134,8 @@ def test_train_and_resume_from_the_command_line(rooms, tmp_path, capsys):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_second_signal_does_not_wait(number, capfd):
-    before = signal.getsignal(number)
+    before = signal.default_int_handler
+    earlier = signal.signal(number, before)  # the tests may run in the background, where signals are ignored
     with command._StopSignals() as stopping:
         assert not stopping()
         os.kill(os.getpid(), number)
@@ -143,6 +144,17 @@ def test_a_second_signal_does_not_wait(number, capfd):
             os.kill(os.getpid(), number)
     assert "once more to stop at once" in capfd.readouterr().err
     assert signal.getsignal(number) is before
+    signal.signal(number, earlier)
+
+
+def test_a_run_in_the_background_stops_at_ctrl_c():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell sets it for what it starts with &
+    try:
+        with command._StopSignals() as stopping:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stopping()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_under_nohup_a_hangup_stays_ignored():
