@@ -228,8 +228,8 @@ class _StopSignals:
 
     def __enter__(self):
         numbers = [signal.SIGINT, signal.SIGTERM]
-        # Under nohup a hangup is ignored and must stay so: the run is meant to outlive its terminal. What a shell starts
-        # in the background ignores SIGINT, too, but whoever sends one all the same wants the run to stop.
+        # Under nohup a hangup is ignored and must stay so: the run is meant to outlive its terminal. What a shell
+        # starts in the background ignores SIGINT, too, but whoever sends one all the same wants the run to stop.
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
             numbers.append(signal.SIGHUP)
         self.before = {number: signal.signal(number, self._ask) for number in numbers}
