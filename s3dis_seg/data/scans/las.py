@@ -109,7 +109,7 @@ def _laspy(path):
     try:
         import laspy
     except ImportError as error:
-        raise InputError(f"{path}: LAS and LAZ files need laspy; run: pip install 's3dis_seg[las]'") from error
+        raise InputError(f"{path}: LAS and LAZ files need laspy; run: pip install 'laspy[lazrs]'") from error
     return laspy
 
 
