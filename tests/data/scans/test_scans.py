@@ -230,7 +230,7 @@ def test_las_keeps_its_attributes_and_its_form(tmp_path):
 
 def test_las_without_laspy_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "laspy", None)
-    with pytest.raises(InputError, match=r"pip install 's3dis_seg\[las\]'"):
+    with pytest.raises(InputError, match=r"pip install 'laspy\[lazrs\]'"):
         read_scan(write_bytes(tmp_path / "a.las", b"LASF"))
 
 
