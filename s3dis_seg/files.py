@@ -22,12 +22,14 @@ def replacing(path):
     because some writers choose the format by it. Missing parent folders are made. InputError where the disk is full,
     the folder is not writable or `path` is a folder.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # a link stays a link, and what it points to is replaced
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise InputError(f"{path} is a folder; name a file to write")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is a pipe or a device, which cannot be replaced; name a file to write")
         handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)

@@ -1,4 +1,4 @@
-"""Points in order of 0.5 m cells, so that a window of a room reads only its cells; thinning and heights by cell.
+"""Points in order of 0.5 m cells, so that a part of a room reads only its cells; thinning and heights by cell.
 
 Letters: P points, M points left after thinning, K occupied cells.
 """
@@ -30,7 +30,7 @@ class CellTable:
     starts: np.ndarray
 
     def runs(self, low, high):
-        """Cells that touch the window from `low` to `high` (x, y in metres). -> list of (first, last) cell slices.
+        """Cells that touch the rectangle from `low` to `high` (x, y in metres). -> list of (first, last) cell slices.
 
         Cells of one slice are neighbours in the file, so that `starts[first]:starts[last]` is one read.
         """
