@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from s3dis_seg.data.blocks.augment import quarter_turns
 from s3dis_seg.data.blocks.block import Block, blocks_of
 from s3dis_seg.data.blocks.columns import column_points
 from s3dis_seg.data.scans import checked_points
@@ -232,7 +233,5 @@ def _view(number):
     """
     if number == 0:
         return None
-    cosine, sine = [(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)][number % 4]
-    linear = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
-    linear = linear @ np.diag([-1.0 if number // 4 % 2 else 1.0, 1.0, 1.0])
+    linear = quarter_turns(number) @ np.diag([-1.0 if number // 4 % 2 else 1.0, 1.0, 1.0])
     return lambda xyz, rgb, rng: (xyz @ linear.T, rgb, linear)

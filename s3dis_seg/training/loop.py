@@ -237,8 +237,7 @@ def _statistics_batches(data, config, team, epoch, batch_size):
     data.training.set_epoch(epoch)
     share = max(batch_size // team.size // config.accumulate, 1)
     batches = max(math.ceil(min(config.statistics_blocks, len(order)) / (share * team.size)), 1)
-    for number in range(batches):
-        batch = np.resize(order, batches * share * team.size)[number * share * team.size :][: share * team.size]
+    for batch in np.resize(order, (batches, share * team.size)):  # begins again where there are too few
         chosen = batch[team.rank :: team.size].tolist()
         yield torch.stack([data.training[index][0] for index in chosen]).to(team.device)
 

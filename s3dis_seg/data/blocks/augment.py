@@ -32,12 +32,19 @@ def turn(rng, any_angle=0.5):
 
     Rooms of S3DIS are aligned with the axes, and multiples of 90 degrees keep this. Other scans are not aligned.
     """
-    if rng.random() < any_angle:
-        angle = rng.uniform(0, 2 * np.pi)
-        cosine, sine = np.cos(angle), np.sin(angle)
-    else:
-        # Written out, because np.cos(np.pi / 2) is not exactly 0.
-        cosine, sine = [(1, 0), (0, 1), (-1, 0), (0, -1)][rng.integers(4)]
+    if rng.random() >= any_angle:
+        return quarter_turns(rng.integers(4))
+    angle = rng.uniform(0, 2 * np.pi)
+    return _about_z(np.cos(angle), np.sin(angle))
+
+
+def quarter_turns(number):
+    """A turn about z by `number` times 90 degrees. -> (3, 3)."""
+    # Written out, because np.cos(np.pi / 2) is not exactly 0.
+    return _about_z(*[(1, 0), (0, 1), (-1, 0), (0, -1)][number % 4])
+
+
+def _about_z(cosine, sine):
     return np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
 
 

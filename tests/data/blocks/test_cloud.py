@@ -10,16 +10,7 @@ from s3dis_seg.data.blocks.cloud import Cloud, KeptPlaces, RoomPoints
 from s3dis_seg.data.blocks.columns import column_corners, column_points
 from s3dis_seg.data.rooms.prepared import RoomFile, write_room
 from s3dis_seg.data.rooms.room import room_of
-
-
-def cloud_of(xyz, grid=0):
-    xyz = np.asarray(xyz, np.float32)
-    return Cloud.of(xyz, np.zeros((len(xyz), 3), np.uint8), grid)
-
-
-def random_xyz(rng, size, count):
-    xyz = (rng.random((count, 3)) * size).astype(np.float32)
-    return xyz - xyz.min(axis=0)
+from tests.data.blocks.clouds import cloud_of, random_xyz
 
 
 def a_room(rng, size=(4.3, 3.1, 2.6), count=6000, name="Area_1_office_1"):

@@ -5,16 +5,7 @@ import pytest
 
 from s3dis_seg.data.blocks.cloud import Cloud
 from s3dis_seg.data.blocks.columns import column_corners, column_points, draws, height_tiles
-
-
-def cloud_of(xyz, grid=0):
-    xyz = np.asarray(xyz, np.float32)
-    return Cloud.of(xyz, np.zeros((len(xyz), 3), np.uint8), grid)
-
-
-def random_xyz(rng, size, count):
-    xyz = (rng.random((count, 3)) * size).astype(np.float32)
-    return xyz - xyz.min(axis=0)
+from tests.data.blocks.clouds import cloud_of, random_xyz
 
 
 def members(cloud, corners, block_size):
