@@ -38,6 +38,13 @@ def add_arguments(parser):
     run.add_argument("--data", metavar="FOLDER", help="prepared rooms, or PointNet's indoor3d_sem_seg_hdf5_data")
     run.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="a new folder, or a run to resume")
     run.add_argument(
+        "--from",
+        metavar="CHECKPOINT",
+        dest="start",
+        help="begin with these weights instead of random ones: a file, or the name of shipped weights; network and "
+        "blocks are then those of the checkpoint unless flags say otherwise",
+    )
+    run.add_argument(
         "--resume", action=yes_or_no, default=False, help="go on with the run in OUT, with its own settings"
     )
     run.add_argument(
@@ -98,6 +105,12 @@ def add_arguments(parser):
         "--class-weights",
         choices=CLASS_WEIGHTS,
         help="sqrt: weight classes by 1 / sqrt(share of the points) (default: none)",
+    )
+    recipe.add_argument(
+        "--lovasz",
+        metavar="WEIGHT",
+        type=number(float, 0),
+        help="add the Lovász loss, which aims at the IoU, with this weight (default: 0)",
     )
     recipe.add_argument(
         "--statistics-blocks",
@@ -172,13 +185,30 @@ def _config(given):
         raise InputError("name the folder of the rooms by --data (made by s3dis-seg prepare)")
     recipe = given.get("recipe", DEFAULTS["recipe"])
     settings = RECIPES[recipe] | {name: given[name] for name in DEFAULTS if name in given}
+    overrides = _overrides(given)
+    if given.get("start"):
+        before, changes = _settings_of(given["start"])
+        settings, overrides = before | settings, (changes if "model" not in given else {}) | overrides
     if settings.get("published_blocks") and settings["grid"]:
         raise InputError("--recipe published takes blocks that are not thinned; leave --grid away")
     if settings.get("published_blocks") and settings.get("block_size", 1.0) != 1.0:
         raise InputError("--recipe published takes blocks of 1 m; leave --block-size away")
     if settings.get("published_blocks") and settings.get("augment"):
         raise InputError("--recipe published draws its blocks once and does not change them; leave --augment away")
-    return TrainConfig(**settings | _rooms(given, recipe) | {"overrides": _overrides(given)})
+    return TrainConfig(**settings | _rooms(given, recipe) | {"overrides": overrides})
+
+
+def _settings_of(checkpoint):
+    """Network and blocks of a checkpoint. -> settings of a TrainConfig, overrides of the named network"""
+    from s3dis_seg.models.checkpoint import load_checkpoint
+    from s3dis_seg.models.config import model_config
+
+    _, card = load_checkpoint(checkpoint)
+    name = card.model or DEFAULTS["model"]
+    named = model_config(name)
+    overrides = {key: getattr(card.config, key) for key in OVERRIDES if getattr(card.config, key) != getattr(named, key)}
+    blocks = {key: getattr(card.blocks, key) for key in ("num_points", "block_size", "grid", "frame_size")}
+    return {"model": name} | blocks, overrides
 
 
 def _resumed_config(given):

@@ -27,13 +27,15 @@ RECIPES = {
 class TrainConfig:
     """Everything that decides what a run computes; its checkpoints keep it. The defaults are DeepGCN's recipe.
 
-    data: the folder of the rooms. train_rooms, val_rooms, test_rooms: names of rooms; the last are only remembered.
+    data: the folder of the rooms. start: the checkpoint whose weights the network begins with, "" for random ones; see
+    start.py. train_rooms, val_rooms, test_rooms: names of rooms; the last are only remembered.
     overrides: settings of DeepGCNConfig that differ from the named model's.
     block_size, grid and frame_size: metres, see BlockSettings. published_blocks: draw blocks as PointNet did.
     batch_size: blocks a step of the optimizer, over all processes. accumulate: in how many parts a process computes
     its share of a step, to save memory. The loss stays the same mean, but BatchNorm normalises each part on its own.
     schedule: "halving" (every 20 epochs) or "cosine" (a warm-up, then down to zero at the end of the last epoch).
-    class_weights: "none", or "sqrt" to weigh rare classes more, see losses.py.
+    class_weights: "none", or "sqrt" to weigh rare classes more; lovasz: how much of the Lovász loss is added to the
+    cross entropy; see losses.py.
     statistics_blocks: over how many training blocks BatchNorm's statistics are measured again before each validation
     and at the end, see statistics.py; 0 keeps the running ones.
     amp: one of AMP. val_every: epochs between two validations. deterministic: the same result every time on CUDA too.
@@ -44,6 +46,7 @@ class TrainConfig:
     val_rooms: tuple[str, ...] = ()
     test_rooms: tuple[str, ...] = ()
     test_area: int | None = None
+    start: str = ""
     recipe: str = "standard"
     model: str = "resgcn28"
     overrides: dict = field(default_factory=dict)
@@ -61,6 +64,7 @@ class TrainConfig:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     class_weights: str = "none"
+    lovasz: float = 0.0
     statistics_blocks: int = 0
     amp: str = "off"
     seed: int = 0

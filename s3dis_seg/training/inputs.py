@@ -34,12 +34,14 @@ LICENCE = (
 class Data:
     """What a run trains on.
 
-    training, validation: datasets of blocks, validation None without rooms for it. settings: how the blocks are cut.
+    training, validation: datasets of blocks, validation None without rooms for it. unchanged: those of the training
+    without augmentation. settings: how the blocks are cut.
     licence: a sentence that must stay with the weights, or empty.
     """
 
     training: Dataset
     validation: Dataset | None
+    unchanged: Dataset
     class_names: tuple
     settings: BlockSettings
     licence: str
@@ -67,8 +69,9 @@ def open_data(config):
         settings = replace(settings, grid=0.0, frame_size=math.inf)
     blocks = _blocks(config, settings, training, is_training=True)
     others = _blocks(config, settings, validation, is_training=False) if validation else None
+    unchanged = _blocks(replace(config, augment=False), settings, training, is_training=True)
     licence = LICENCE if any(map(_is_of_s3dis, training)) else ""
-    return Data(blocks, others, blocks.class_names, settings, licence)
+    return Data(blocks, others, unchanged, blocks.class_names, settings, licence)
 
 
 def _is_of_s3dis(room):

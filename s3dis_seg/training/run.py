@@ -95,12 +95,16 @@ class Progress:
 
 @dataclass
 class RunState:
-    """All that changes during a run, and so all that is needed to resume it."""
+    """All that changes during a run, and so all that is needed to resume it.
+
+    origin: what the weights were before the run, see `begin_with`; empty where they were random.
+    """
 
     model: DeepGCN
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     progress: Progress
+    origin: dict
 
 
 class Record:
@@ -222,7 +226,8 @@ class Record:
                 "numpy": np.__version__,
                 "python": platform.python_version(),
             },
-            "licence": self.data.licence,
+            "licence": self.data.licence or self.state.origin.get("licence", ""),
+            "origin": self.state.origin,
         }
 
     def _state(self):
@@ -231,6 +236,7 @@ class Record:
             "progress": asdict(self.state.progress),
             "optimizer": self.state.optimizer.state_dict(),
             "scaler": self.state.scaler.state_dict(),
+            "origin": self.state.origin,
             "threads": torch.get_num_threads(),
         }
 
@@ -299,7 +305,7 @@ def _difference(name, old, new):
 
 
 def _flag(name):
-    return "--" + name.replace("_", "-")
+    return "--from" if name == "start" else "--" + name.replace("_", "-")
 
 
 def refuse_used(out):

@@ -2,6 +2,10 @@
 
 The running statistics lag behind the weights. In one run the same weights had a validation accuracy of 43 % with the
 running statistics, and of 67 % with statistics measured again over 96 training blocks.
+
+Some channels were silent in all training blocks: a ReLU before the norm gave 0 everywhere, so the variance is 0 and the
+norm multiplies by 1 / sqrt(eps), which is 316. Where an odd block wakes such a channel up, the outputs explode: the
+same weights had a validation loss of 15.8 with such channels and of 0.62 with the floor of `LEAST_VARIANCE`.
 """
 
 from collections.abc import Iterable
@@ -9,6 +13,8 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+
+LEAST_VARIANCE = 0.01  # of a channel, as a share of the median over the channels of its layer
 
 
 @torch.no_grad()
@@ -39,9 +45,20 @@ def renew_statistics(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
             of_batches = torch.stack(means[norm])
             norm.running_mean.copy_(of_batches.mean(dim=0))
             norm.running_var.copy_(torch.stack(variances[norm]).mean(dim=0) + of_batches.var(dim=0, correction=0))
+        quieten_silent_channels(model)
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@torch.no_grad()
+def quieten_silent_channels(model: nn.Module) -> None:
+    """Raise every variance of a BatchNorm to at least LEAST_VARIANCE times the median of its layer.
+
+    A channel that is constant on the blocks of the training stays so: nothing changes there.
+    """
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm1d)):
+        norm.running_var.clamp_(min=LEAST_VARIANCE * float(norm.running_var.median()))
 
 
 @contextmanager

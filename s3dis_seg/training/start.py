@@ -1,0 +1,34 @@
+"""Weights to begin a training with: those of a network that has learned other rooms, or other classes."""
+
+from dataclasses import replace
+
+from s3dis_seg.files import InputError
+from s3dis_seg.models.checkpoint import load_checkpoint
+
+_LAST = "prediction.2."  # the layer with a row for every class
+
+
+def begin_with(path, model, class_names):
+    """Fill `model` with the weights of a checkpoint. -> dict of what these weights have seen, for the card
+
+    The networks must be alike but for the number of classes. A class that the checkpoint knows by the same name keeps
+    its row of the last layer; a class that is new to it, or of which it has never seen a point, has the random row that
+    it has in `model`. InputError where the networks differ.
+    """
+    before, card = load_checkpoint(path)
+    if replace(before.config, num_classes=model.config.num_classes) != model.config:
+        raise InputError(f"{path} holds another network than the flags describe; leave --model and its flags away")
+    state, wanted = before.state_dict(), model.state_dict()
+    rows = {name: number for number, name in enumerate(card.class_names) if number not in card.untrained}
+    for name in (name for name in wanted if name.startswith(_LAST)):
+        for number, class_name in enumerate(class_names):
+            if class_name in rows:
+                wanted[name][number] = state[name][rows[class_name]]
+        state[name] = wanted[name]
+    model.load_state_dict(state)
+    return {
+        "sha256": card.sha256,
+        "train_rooms": list(card.provenance.get("train_rooms", [])),
+        "origin": dict(card.provenance.get("origin", {})),
+        "licence": card.provenance.get("licence", ""),
+    }
