@@ -16,7 +16,7 @@ import os
 import shlex
 import signal
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from s3dis_seg.cli import progress
@@ -205,8 +205,8 @@ def _settings_of(checkpoint):
 
     _, card = load_checkpoint(checkpoint)
     name = card.model or DEFAULTS["model"]
-    named = model_config(name)
-    overrides = {key: getattr(card.config, key) for key in OVERRIDES if getattr(card.config, key) != getattr(named, key)}
+    found, named = asdict(card.config), asdict(model_config(name))
+    overrides = {key: found[key] for key in OVERRIDES if found[key] != named[key]}
     blocks = {key: getattr(card.blocks, key) for key in ("num_points", "block_size", "grid", "frame_size")}
     return {"model": name} | blocks, overrides
 

@@ -39,7 +39,7 @@ from s3dis_seg.training.run import (
     stored_run,
 )
 from s3dis_seg.training.start import begin_with
-from s3dis_seg.training.statistics import renew_statistics
+from s3dis_seg.training.statistics import quieten_silent_channels, renew_statistics
 
 HALVING = 20  # epochs between two halvings of the learning rate
 WARM_UP = 0.05  # share of the cosine schedule in which the learning rate rises
@@ -153,6 +153,7 @@ def _epochs(run):
             _seed_step(state.model, config.seed, run.record.steps, run.team)
             blocks = _statistics_batches(data, config, run.team, state.progress.epoch, plan.batch_size)
             renew_statistics(state.model, blocks)
+            quieten_silent_channels(state.model)
         results = None
         if validates:
             run.record.save()

@@ -45,7 +45,6 @@ def renew_statistics(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
             of_batches = torch.stack(means[norm])
             norm.running_mean.copy_(of_batches.mean(dim=0))
             norm.running_var.copy_(torch.stack(variances[norm]).mean(dim=0) + of_batches.var(dim=0, correction=0))
-        quieten_silent_channels(model)
     finally:
         for module, mode in modes.items():
             module.training = mode

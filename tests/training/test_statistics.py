@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from s3dis_seg.models.zoo import create_model
-from s3dis_seg.training.statistics import renew_statistics
+from s3dis_seg.training.statistics import LEAST_VARIANCE, quieten_silent_channels, renew_statistics
 
 
 def test_statistics_are_those_of_all_batches_together():
@@ -51,6 +51,22 @@ def test_edge_convolutions_see_the_variance_between_batches():
         torch.testing.assert_close(norm.running_mean, (one_mean + other_mean) / 2)
         wanted = (one_var + other_var) / 2 + ((one_mean - other_mean) / 2).square()
         torch.testing.assert_close(norm.running_var, wanted)
+
+
+def test_a_channel_that_was_silent_does_not_explode_when_an_odd_block_wakes_it():
+    model = nn.Sequential(nn.ReLU(), nn.BatchNorm1d(3)).eval()
+    rows = torch.rand(50, 3) * 2
+    rows[:, 1] = -1.0  # the ReLU makes it 0 everywhere
+    renew_statistics(model, [rows])
+    before = model(rows)
+    odd = torch.tensor([[1.0, 1.0, 1.0]])
+    assert model(odd)[0, 1] > 300
+    loud = model[1].running_var[[0, 2]].clone()
+    quieten_silent_channels(model)
+    assert model(odd)[0, 1] < 20
+    torch.testing.assert_close(model(rows), before)
+    assert (model[1].running_var[[0, 2]] == loud).all()
+    assert model[1].running_var[1] == pytest.approx(LEAST_VARIANCE * loud.min().item(), rel=0.1)
 
 
 def test_momenta_come_back_after_an_error():
