@@ -68,6 +68,31 @@ def scores(confusion: ArrayLike, class_names: Sequence[str]) -> "Scores":
     )
 
 
+def reliability(labels: ArrayLike, predictions: ArrayLike, confidence: ArrayLike, bins: int = 10) -> np.ndarray:
+    """Points by confidence. (P,) three times -> (bins, 3) float64: points, of these right ones, sum of confidences
+
+    Bins are of equal width, from 0 to 1. Points with 255 as label or prediction are left out.
+
+    >>> reliability([0, 1], [0, 0], [0.95, 0.91])[-1].tolist()
+    [2.0, 1.0, 1.86]
+    """
+    labels, predictions, confidence = map(np.asarray, (labels, predictions, confidence))
+    counted = (labels != IGNORED) & (predictions != IGNORED)
+    right, confidence = (labels == predictions)[counted], confidence[counted].astype(np.float64)
+    place = np.clip((confidence * bins).astype(int), 0, bins - 1)
+    return np.stack([np.bincount(place, weights, bins) for weights in (None, right, confidence)], axis=1)
+
+
+def calibration_error(counts: ArrayLike) -> float:
+    """Expected calibration error: how far confidence and accuracy are apart, over all points. (bins, 3) -> 0 to 1
+
+    counts: of `reliability`. nan where no point was counted.
+    """
+    counts = np.asarray(counts, float)
+    apart = np.abs(counts[:, 1] - counts[:, 2]).sum()
+    return float(_ratio(apart, counts[:, 0].sum()))
+
+
 def _ratio(part, whole):
     """part / whole, nan where whole is 0."""
     part, whole = np.asarray(part, float), np.asarray(whole, float)

@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train a DeepGCN on prepared rooms",
     "segment": "label every point of a scan or a room",
     "evaluate": "score a checkpoint on rooms: IoU, accuracies and confusion, by room, area and fold",
+    "calibrate": "measure how far confidences can be trusted, and make them honest",
     "score": "compare the predictions of a segmented scan with its labels",
     "view": "show a scan in a window, or save a picture of it",
     "benchmark": "time and memory of the graph engine beside the authors' operations",

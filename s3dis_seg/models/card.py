@@ -17,6 +17,7 @@ SCHEMA_VERSION = 1
 # ask for more memory than a machine has.
 MOST = {"blocks": 1000, "channels": 4096, "k": 1024, "in_channels": 64, "num_classes": 255}
 MOST_POINTS = 1 << 20  # of a block
+TEMPERATURES = (0.05, 20)  # least and most
 
 
 def plain(value, where):
@@ -87,6 +88,8 @@ def _faults_of_words(card):
         yield "its provenance is no dictionary"
     elif not _is_list_of_texts(card.provenance.get("untrained_classes") or []):
         yield "its untrained classes are no list of names"
+    elif not _is_number(card.temperature) or not TEMPERATURES[0] <= card.temperature <= TEMPERATURES[1]:
+        yield f"its temperature is {shortened(card.temperature)}; expected {TEMPERATURES[0]} to {TEMPERATURES[1]}"
 
 
 def _is_list_of_texts(value):
@@ -117,6 +120,11 @@ class Card:
     provenance: dict = field(default_factory=dict)
     sha256: str = ""
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def temperature(self):
+        """By which confidences are made honest, see `s3dis_seg calibrate`; 1 where nobody has measured it. -> float"""
+        return self.provenance.get("temperature", 1.0)
 
     @property
     def untrained(self):

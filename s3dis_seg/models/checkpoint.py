@@ -29,12 +29,18 @@ FORMAT = "s3dis_seg"
 _CODE = re.compile(r"GLOBAL ([\w.]+)|unrecognized function (.+)|(?:Unsupported class|new object for) (\S+)")
 
 
-def save_checkpoint(path: str | Path, model: DeepGCN, card: Card, training_state: dict | None = None) -> None:
+def save_checkpoint(
+    path: str | Path, model: DeepGCN, card: Card, training_state: dict | None = None, half: bool = False
+) -> None:
     """Write the weights of `model` and its card; `training_state` (a dict) is what resuming needs beside them.
+
+    half: matrices in 16 bits, which halves the file; they are float32 again once they are loaded. BatchNorm's vectors
+    stay as they are: there are few, and a variance may be too large or small for 16 bits.
 
     The file appears whole or not at all. numpy numbers become Python's; TypeError for what is neither tensor, number,
     text, list nor dictionary, since it could not be read back safely. InputError when the file cannot be written.
     """
+    weights = model.state_dict()
     content = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
@@ -43,7 +49,7 @@ def save_checkpoint(path: str | Path, model: DeepGCN, card: Card, training_state
         "class_names": list(card.class_names),
         "blocks": asdict(card.blocks),
         "provenance": card.provenance,
-        "state_dict": dict(model.state_dict()),
+        "state_dict": {name: value.half() if half and value.dim() > 1 else value for name, value in weights.items()},
     }
     if training_state is not None:
         content["training_state"] = training_state

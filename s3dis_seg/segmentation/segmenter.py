@@ -36,8 +36,9 @@ class SegmentationResult:
     """A prediction and a confidence for every given point, in the order given.
 
     predictions: (P,) uint8, 255 where coordinates are not finite or far from all others. confidence: (P,) float32, the
-    mean probability of the predicted class, 0 where there is none. probabilities: (P, C) float32, or None unless asked
-    for. num_blocks: how many went through the network. seconds: step -> what it took. warnings: sentences.
+    mean probability of the predicted class at the temperature of the checkpoint, 0 where there is none. probabilities:
+    (P, C) float32, or None unless asked for. num_blocks: how many went through the network. seconds: step -> what it
+    took. warnings: sentences.
     """
 
     predictions: np.ndarray
@@ -156,7 +157,8 @@ class Segmenter:
         if plan.cloud is None:
             thinned = Labelled(0, num_classes, probabilities)
         else:
-            thinned = self._voted(plan, Band(plan.cloud, plan.axis, num_classes, probabilities), steps, progress)
+            band = Band(plan.cloud, plan.axis, num_classes, probabilities, self.card.temperature)
+            thinned = self._voted(plan, band, steps, progress)
         with steps("carrying back"):
             result = carry_back(thinned, plan)
         return SegmentationResult(*result, plan.num_blocks, dict(steps.seconds), list(plan.warnings))

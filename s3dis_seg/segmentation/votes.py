@@ -9,10 +9,27 @@ from s3dis_seg.classes import UNLABELLED
 from s3dis_seg.segmentation.plan import parts
 
 
-class Labelled:
-    """Predictions (M,), confidence (M,) and, where asked for, probabilities (M, C) of the thinned points."""
+def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities at another temperature: p^(1/T), normalised. (P, C), rows sum to 1 -> the same
 
-    def __init__(self, count, num_classes, keep_probabilities):
+    Above 1 they become less sure, below 1 surer. The most probable class stays the same. Guo et al., "On Calibration of
+    Modern Neural Networks", ICML 2017, where it acts on logits; here it acts on the mean over all votes.
+    """
+    if temperature == 1:
+        return probabilities
+    # Divided by the largest first, so that no row vanishes.
+    powers = (probabilities / probabilities.max(axis=1, keepdims=True)) ** (1 / temperature)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+class Labelled:
+    """Predictions (M,), confidence (M,) and, where asked for, probabilities (M, C) of the thinned points.
+
+    temperature: of the checkpoint, see `tempered`.
+    """
+
+    def __init__(self, count, num_classes, keep_probabilities, temperature=1.0):
+        self.temperature = temperature
         self.predictions = np.full(count, UNLABELLED, np.uint8)
         self.confidence = np.zeros(count, np.float32)
         self.probabilities = np.zeros((count, num_classes), np.float32) if keep_probabilities else None
@@ -21,7 +38,7 @@ class Labelled:
         """Turn the summed probabilities (n, C) of finished points into predictions and confidences."""
         voted = sums.sum(axis=1) > 0
         ids, sums = ids[voted], sums[voted]
-        mean = sums / sums.sum(axis=1, keepdims=True)
+        mean = tempered(sums / sums.sum(axis=1, keepdims=True), self.temperature)
         self.predictions[ids] = mean.argmax(axis=1)
         self.confidence[ids] = mean.max(axis=1)
         if self.probabilities is not None:
@@ -31,9 +48,9 @@ class Labelled:
 class Band:
     """Sums of probabilities, kept only for the points that the present column and later ones can still reach."""
 
-    def __init__(self, cloud, axis, num_classes, keep_probabilities):
+    def __init__(self, cloud, axis, num_classes, keep_probabilities, temperature=1.0):
         self.cloud, self.axis = cloud, axis
-        self.labelled = Labelled(len(cloud.xyz), num_classes, keep_probabilities)
+        self.labelled = Labelled(len(cloud.xyz), num_classes, keep_probabilities, temperature)
         self.ids = np.zeros(0, np.int64)
         self.rows = np.zeros(len(cloud.xyz), np.int32)  # where in `ids` and `sums` a point of the band is
         self.sums = np.zeros((0, num_classes), np.float32)

@@ -51,13 +51,17 @@ def renew_statistics(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
 
 
 @torch.no_grad()
-def quieten_silent_channels(model: nn.Module) -> None:
+def quieten_silent_channels(model: nn.Module) -> int:
     """Raise every variance of a BatchNorm to at least LEAST_VARIANCE times the median of its layer.
 
-    A channel that is constant on the blocks of the training stays so: nothing changes there.
+    A channel that is constant on the blocks of the training stays so: nothing changes there. -> number of channels
     """
+    number = 0
     for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm1d)):
-        norm.running_var.clamp_(min=LEAST_VARIANCE * float(norm.running_var.median()))
+        least = LEAST_VARIANCE * float(norm.running_var.median())
+        number += int((norm.running_var < least).sum())
+        norm.running_var.clamp_(min=least)
+    return number
 
 
 @contextmanager
