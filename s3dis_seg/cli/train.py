@@ -8,6 +8,7 @@ Examples:
   s3dis-seg train --data data/rooms --model resgcn28 --test-area 5 --out runs/area5
   s3dis-seg train --data data/rooms --model resgcn7 --channels 32 --num-points 1024 --epochs 5 --out runs/small
   s3dis-seg train --resume --out runs/area5
+  s3dis-seg train --data data/rooms --model resgcn28 --folds --out runs/six
 """
 
 import argparse
@@ -64,6 +65,14 @@ def add_arguments(parser):
     run.add_argument("--deterministic", action=yes_or_no, help="the same result every time on CUDA too, but slower")
 
     rooms = parser.add_argument_group("which rooms")
+    rooms.add_argument(
+        "--folds",
+        metavar="AREA",
+        nargs="*",
+        type=number(int, 1),
+        help="one run for each of these areas (none given: all), which leaves it out, in OUT/area1, OUT/area2 ...; "
+        "once all are trained, the scores of all areas together. The same command goes on after an interruption",
+    )
     rooms.add_argument("--test-area", metavar="AREA", type=number(int, 1), help="leave this area out, for testing")
     names = {"metavar": "ROOM", "nargs": "*"}
     rooms.add_argument("--test-rooms", **names, help="leave these rooms out instead; `*` stands for any characters")
@@ -159,27 +168,43 @@ def _help(what, setting):
 
 
 def run(arguments):
-    from s3dis_seg.training import train
-
     given = {name: value for name, value in vars(arguments).items() if value is not None}
-    config = _resumed_config(given) if arguments.resume else _config(given)
-    with _StopSignals() as signals, _Display(arguments.out, quiet=int(os.environ.get("RANK", 0)) > 0) as display:
-        outcome = train(
-            config,
-            arguments.out,
-            resume=arguments.resume,
-            device=arguments.device,
-            workers=arguments.workers,
-            time_limit=arguments.time_limit,
-            stopping=signals,
-            watcher=display,
-        )
-        display.end(outcome)
+    if "folds" in given:
+        from s3dis_seg.cli.folds import run_folds
+
+        return run_folds(arguments, given)
+    with StopSignals() as signals:
+        config = _resumed_config(given) if arguments.resume else config_of(given)
+        outcome = train_and_show(config, arguments.out, arguments.resume, arguments, signals, arguments.time_limit)
     if outcome.reason == "stopped":
         raise KeyboardInterrupt
 
 
-def _config(given):
+def train_and_show(config, out, resume, arguments, signals, time_limit):
+    """Train, with a progress bar and a line an epoch. arguments: device and workers. -> RunOutcome"""
+    from s3dis_seg.training import train
+
+    with _Display(out, quiet=not is_first_process()) as display:
+        outcome = train(
+            config,
+            out,
+            resume=resume,
+            device=arguments.device,
+            workers=arguments.workers,
+            time_limit=time_limit,
+            stopping=signals,
+            watcher=display,
+        )
+        display.end(outcome)
+    return outcome
+
+
+def is_first_process():
+    """Whether this is the process of torchrun that prints and writes; true where there is only one."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def config_of(given):
     """The settings of a new run. -> TrainConfig"""
     if "data" not in given:
         raise InputError("name the folder of the rooms by --data (made by s3dis-seg prepare)")
@@ -247,7 +272,7 @@ def _overrides(given):
     return {name: given[name] for name in OVERRIDES if name in given}
 
 
-class _StopSignals:
+class StopSignals:
     """Ctrl-C, SIGTERM and SIGHUP (the terminal has gone) end the run after the present step; a second one at once."""
 
     def __init__(self):

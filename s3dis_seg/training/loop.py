@@ -75,7 +75,7 @@ def train(
         team.wait()  # no process writes before all have checked the folder
         data = open_data(config)
         batch_size, num_steps = batches(config, len(data.training), team)
-        state = _state(config, data, team, operations, stored)
+        state = first_state(config, data, team, operations, stored)
         plan = _plan(config, data, state, batch_size, num_steps, team)
         writes = team.rank == 0
         with run_folder(out, resume) if writes else nullcontext():
@@ -98,7 +98,7 @@ def _reason(asked, late):
     return "stopped" if asked else "time limit" if late else None
 
 
-def _state(config, data, team, operations, stored):
+def first_state(config, data, team, operations=FAST, stored=None):
     """Network, optimizer, scaler and progress, fresh or as `stored`. -> RunState"""
     torch.manual_seed(config.seed)
     network = model_config(config.model, num_classes=len(data.class_names), **config.overrides)

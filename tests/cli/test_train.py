@@ -42,7 +42,7 @@ def parsed(*words):
 
 
 def config_of(rooms, *words):
-    return command._config(parsed("--data", rooms, "--out", "run", *words))
+    return command.config_of(parsed("--data", rooms, "--out", "run", *words))
 
 
 def test_without_flags_a_run_is_the_published_recipe_with_validation(rooms):
@@ -136,7 +136,7 @@ def test_train_and_resume_from_the_command_line(rooms, tmp_path, capsys):
 def test_a_second_signal_does_not_wait(number, capfd):
     before = signal.default_int_handler
     earlier = signal.signal(number, before)  # the tests may run in the background, where signals are ignored
-    with command._StopSignals() as stopping:
+    with command.StopSignals() as stopping:
         assert not stopping()
         os.kill(os.getpid(), number)
         assert stopping()
@@ -150,7 +150,7 @@ def test_a_second_signal_does_not_wait(number, capfd):
 def test_a_run_in_the_background_stops_at_ctrl_c():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell sets it for what it starts with &
     try:
-        with command._StopSignals() as stopping:
+        with command.StopSignals() as stopping:
             os.kill(os.getpid(), signal.SIGINT)
             assert stopping()
     finally:
@@ -160,7 +160,7 @@ def test_a_run_in_the_background_stops_at_ctrl_c():
 def test_under_nohup_a_hangup_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with command._StopSignals() as stopping:
+        with command.StopSignals() as stopping:
             os.kill(os.getpid(), signal.SIGHUP)
             assert not stopping()
     finally:
