@@ -132,9 +132,11 @@ def test_the_commands_of_the_other_pages_run(user, monkeypatch, capsys):
     for words in commands:
         if words[0] in ("view", "score"):
             run(words)
-    for area in range(1, 7):
-        run(["train", "--data", "data/rooms", "--test-area", str(area), "--out", f"runs/area{area}"]
-            if area != 5 else ["train", "--resume", "--out", "runs/area5"])  # fmt: skip
-    [folds] = [words for words in commands if "--folds" in words]
-    run(folds)
-    assert Path("scores/folds/scores.csv").is_file()
+    run(["train", "--resume", "--out", "runs/area5"])
+    for name in ("train", "evaluate"):
+        [folds] = [words for words in commands if words[0] == name and "--folds" in words]
+        run([*folds, "--statistics-blocks", "0"] if name == "train" else folds)
+    assert Path("runs/six/scores/scores.csv").is_file() and Path("scores/folds/scores.csv").is_file()
+    [calibrate] = [words for words in commands if words[0] == "calibrate"]
+    run(calibrate)
+    assert Path("calibration.png").is_file()
