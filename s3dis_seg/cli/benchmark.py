@@ -9,7 +9,8 @@ seed, with the definition, as it is and with other rounding, then from another s
 weights in float64.
 
 --stress scores a checkpoint on labelled rooms as they are, then turned, thinned, without colours, noisy, shifted or
-cut, and tells which share of the points is wrong with a confidence of at least 0.9.
+cut, and tells which share of the points is wrong with a confidence of at least 0.9. --quality scores it with fewer and
+more looks at every point, and tells what each costs.
 
 Examples:
   s3dis-seg benchmark
@@ -18,30 +19,30 @@ Examples:
   s3dis-seg benchmark --quick
   s3dis-seg benchmark --proof data/rooms --num-points 1024 --batch-size 4
   s3dis-seg benchmark --stress data/rooms --checkpoint runs/area5/best.pt
+  s3dis-seg benchmark --quality data/rooms --checkpoint runs/area5/best.pt
 """
 
 import argparse
 import json
-import math
 import sys
 from pathlib import Path
 
+from s3dis_seg.cli.benchmark_checkpoint import benchmark_checkpoint
 from s3dis_seg.cli.options import number
 from s3dis_seg.cli.progress import bar as progress_bar
 from s3dis_seg.files import InputError, replacing
 from s3dis_seg.models.config import MODELS
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 
+MODEL, BLOCKS = "resgcn28", 2  # measured where nothing else is named
 SIDES = ("official", "engine")  # as in benchmarks/speed.py, which needs torch
 
 
 def add_arguments(parser):
-    parser.add_argument("--model", choices=MODELS, default="resgcn28", help="a named network (default: %(default)s)")
+    parser.add_argument("--model", choices=MODELS, help=f"a named network (default: {MODEL})")
     parser.add_argument("--k", type=number(int, 1), help="neighbours of a point (default: the network's)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
-    parser.add_argument(
-        "--batch-size", metavar="B", type=number(int, 1), default=2, help="blocks at a time (default: 2)"
-    )
+    parser.add_argument("--batch-size", metavar="B", type=number(int, 1), help=f"blocks at a time (default: {BLOCKS})")
     parser.add_argument("--num-points", metavar="N", type=number(int, 1), help="points of a block (default: 4096)")
     parser.add_argument("--repeats", type=number(int, 1), help="repetitions; the fastest is reported (default: 3)")
     parser.add_argument(
@@ -57,13 +58,16 @@ def add_arguments(parser):
     parser.add_argument("--proof", metavar="ROOMS", type=Path, help="compare trainings on these prepared rooms")
     parser.add_argument("--steps", metavar="N", type=number(int, 1), help="of a proof (default: 50)")
     parser.add_argument("--stress", metavar="ROOMS", type=Path, help="score a checkpoint on these rooms, altered")
-    parser.add_argument("--checkpoint", help=f"of --stress (default: {DEFAULT_CHECKPOINT})")
+    parser.add_argument("--quality", metavar="ROOMS", type=Path, help="score a checkpoint with fewer and more looks")
+    parser.add_argument("--checkpoint", help=f"of --stress and --quality (default: {DEFAULT_CHECKPOINT})")
 
 
 def run(arguments):
     _refuse_what_is_ignored(arguments)
-    kind = _stress if arguments.stress else _proof if arguments.proof else _benchmark
-    report, lines = kind(arguments)
+    if arguments.stress or arguments.quality:
+        report, lines = benchmark_checkpoint(arguments)
+    else:
+        report, lines = _proof(arguments) if arguments.proof else _benchmark(arguments)
     print("\n".join(lines))
     if arguments.json:
         with replacing(arguments.json) as path:
@@ -74,10 +78,15 @@ def run(arguments):
 def _refuse_what_is_ignored(arguments):
     """InputError for flags that mean nothing beside the others, and would silently be ignored."""
     measuring = {"--quick": arguments.quick, "--engine-only": arguments.engine_only, "--repeats": arguments.repeats}
+    network = {
+        f"--{name.replace('_', '-')}": getattr(arguments, name) for name in ("model", "k", "batch_size", "num_points")
+    }
     cases = (
-        (arguments.proof and arguments.stress, {"--stress": True}, "--proof"),
+        (arguments.proof, {"--stress": arguments.stress, "--quality": arguments.quality}, "--proof"),
+        (arguments.stress, {"--quality": arguments.quality}, "--stress"),
         (arguments.proof, measuring, "--proof, which trains instead of measuring"),
-        (arguments.stress, measuring, "--stress, which scores instead of measuring"),
+        (arguments.stress, measuring | network, "--stress, which scores a checkpoint"),
+        (arguments.quality, measuring | network, "--quality, which scores a checkpoint"),
     )
     for applies, flags, beside in cases:
         given = [flag for flag, value in flags.items() if value]
@@ -85,27 +94,8 @@ def _refuse_what_is_ignored(arguments):
             raise InputError(f"{', '.join(given)}: not together with {beside}")
     if arguments.steps and not arguments.proof:
         raise InputError("--steps: only with --proof")
-    if arguments.checkpoint and not arguments.stress:
-        raise InputError("--checkpoint: only with --stress")
-
-
-def _stress(arguments):
-    """Score a checkpoint on altered rooms. -> report, lines to print"""
-    from s3dis_seg.data.rooms.open import open_rooms
-    from s3dis_seg.evaluation.stress import ALTERATIONS, run
-    from s3dis_seg.report import as_dict, stress_table
-
-    checkpoint = arguments.checkpoint or DEFAULT_CHECKPOINT
-    with progress_bar(len(ALTERATIONS) * len(open_rooms(arguments.stress)), "rooms") as bar:
-        rows = run(arguments.stress, checkpoint, arguments.device, progress=lambda alteration, room: bar.update())
-    report = {
-        name: {
-            **as_dict(row.scores),
-            "confidently_wrong": None if math.isnan(row.confidently_wrong) else row.confidently_wrong,
-        }
-        for name, row in rows.items()
-    }
-    return {"checkpoint": str(checkpoint), "rooms": str(arguments.stress), "rows": report}, [stress_table(rows)]
+    if arguments.checkpoint and not (arguments.stress or arguments.quality):
+        raise InputError("--checkpoint: only with --stress or --quality")
 
 
 def _proof(arguments):
@@ -119,9 +109,9 @@ def _proof(arguments):
         data=str(arguments.proof),
         train_rooms=tuple(room.name for room in open_rooms(arguments.proof)),
         recipe="published",
-        model=arguments.model,
+        model=arguments.model or MODEL,
         num_points=arguments.num_points or 4096,
-        batch_size=arguments.batch_size,
+        batch_size=arguments.batch_size or BLOCKS,
         overrides={} if arguments.k is None else {"k": arguments.k},
         **RECIPES["published"],
     )
@@ -166,10 +156,10 @@ def _benchmark(arguments):
 
     device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     settings = BenchmarkSettings(
-        model=arguments.model,
+        model=arguments.model or MODEL,
         k=arguments.k,
         num_points=arguments.num_points or (256 if arguments.quick else 4096),
-        batch_size=arguments.batch_size,
+        batch_size=arguments.batch_size or BLOCKS,
         device=device,
         repeats=arguments.repeats or 3,
         quick=arguments.quick,

@@ -57,6 +57,18 @@ def stress_table(rows):
     return "\n".join(lines)
 
 
+def quality_table(rows):
+    """One line for each way of looking. [QualityRow] -> text of several lines"""
+    lines = ["stride   passes   views of a point    mIoU %   overall accuracy %   blocks   seconds"]
+    for row in rows:
+        looks = row.looks
+        lines.append(
+            f"{looks.stride:>6}   {looks.passes:>6}   {looks.views:>16.0f}    {percent(row.scores.miou):>6}   "
+            f"{percent(row.scores.oa):>18}   {row.blocks:>6,}   {row.seconds:>7,.0f}"
+        )
+    return "\n".join(lines)
+
+
 def percent(value):
     """A fraction of 1 as percent with one decimal, or "-" for nan. -> str"""
     return "-" if math.isnan(value) else f"{100 * value:.1f}"

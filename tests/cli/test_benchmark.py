@@ -196,6 +196,9 @@ def test_a_checkpoint_is_stressed_on_altered_rooms(room, tmp_path, capsys):
     "words, said",
     [
         (["--stress", "ROOM", "--quick"], "--quick: not together with --stress"),
+        (["--stress", "ROOM", "--k", "4"], "--k: not together with --stress"),
+        (["--quality", "ROOM", "--num-points", "64"], "--num-points: not together with --quality"),
+        (["--stress", "ROOM", "--quality", "ROOM"], "--quality: not together with --stress"),
         (["--stress", "ROOM", "--proof", "ROOM"], "--stress: not together with --proof"),
         (["--steps", "9"], "--steps: only with --proof"),
         (["--checkpoint", "c.pt"], "--checkpoint: only with --stress"),
