@@ -27,7 +27,7 @@ _HEADER_SIZES = {0: 227, 1: 227, 2: 227, 3: 235, 4: 375}  # by minor version
 _WAVEFORMS = (4, 5, 9, 10)  # point formats after whose points other data may follow
 _VLR_HEADER = 54
 _BYTES_AT_ONCE = 1 << 23
-_POINTS_AT_ONCE = 500_000
+_POINTS_AT_ONCE = 100_000
 _MEMORY = 1 << 30  # bytes that decompression may take beyond three times the file
 
 
