@@ -28,7 +28,7 @@ def test_the_files_that_are_damaged_can_be_read_before(tmp_path):
     pytest.importorskip("plyfile")
     for kind, (path, points) in fuzz.valid_files(tmp_path).items():
         if kind != "npz-renamed":  # refused in one sentence also when it is sound
-            assert fuzz.read(path) == points
+            assert fuzz.read(kind, path) == points
 
 
 def test_the_same_seed_damages_a_file_in_the_same_way():
