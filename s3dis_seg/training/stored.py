@@ -18,7 +18,7 @@ _LARGEST_SEED = 2**64 - 1
 
 
 def config_of(state, path):
-    """The settings of a run. state: as `load_training_state` gives it. -> TrainConfig; InputError where it is damaged"""
+    """The settings of a run. state: from `load_training_state`. -> TrainConfig; InputError where they are damaged"""
     stored = state.get("config")
     if not isinstance(stored, dict) or not all(isinstance(name, str) for name in stored):
         raise _damaged(path, "its settings are no dictionary of names")
