@@ -14,7 +14,8 @@ import fuzz
 @pytest.mark.parametrize(("kind", "count"), [
     ("ply", 25), ("pcd", 25), ("las", 25), ("las14", 25), ("laz", 4), ("npy", 25), ("npz", 10), ("txt", 25),
     ("xyz", 25), ("csv", 25), ("asc", 25), ("pts", 25), ("room", 25), ("checkpoint", 10), ("official", 10),
-    ("predictions", 25), ("split", 25),
+    ("predictions", 10), ("split", 25), ("pointnet", 10), ("pointcept", 8), ("collected", 15), ("release", 15),
+    ("run", 12),
 ])  # fmt: skip
 def test_damaged_files_end_in_one_sentence(kind, count):
     pytest.importorskip("laspy")

@@ -124,8 +124,12 @@ class Record:
         except ImportError:
             self.watcher.note("tensorboard is not installed; the curves are in metrics.csv only")
             return None
-        # A resumed run repeats the steps after its checkpoint, so their earlier events are removed.
-        return SummaryWriter(self.out, purge_step=self.steps + 1 if self.steps else None)
+        try:
+            # A resumed run repeats the steps after its checkpoint, so their earlier events are removed.
+            return SummaryWriter(self.out, purge_step=self.steps + 1 if self.steps else None)
+        except UnicodeEncodeError:
+            self.watcher.note("tensorboard needs a folder whose name is UTF-8; the curves are in metrics.csv")
+            return None
 
     @property
     def steps(self):

@@ -47,8 +47,10 @@ def test_progress_of_another_kind_is_one_sentence(name, kind):
         require_sound({"progress": PROGRESS | {name: damage(None, kind)}, "threads": 2}, "last.pt")
 
 
-@pytest.mark.parametrize("state", [{"threads": 0}, {"threads": None}, {"threads": 2, "origin": {"licence": 1}},
-                                   {"threads": 2, "origin": [1]}, {"threads": 2, "origin": {"x": torch.zeros(1)}}])  # fmt: skip
+@pytest.mark.parametrize("state", [
+    {"threads": 0}, {"threads": None}, {"threads": 2, "origin": {"licence": 1}}, {"threads": 2, "origin": [1]},
+    {"threads": 2, "origin": {"x": torch.zeros(1)}},
+])  # fmt: skip
 def test_odd_threads_and_origins_are_one_sentence(state):
     with pytest.raises(InputError, match=r"last\.pt is damaged: "):
         require_sound({"progress": PROGRESS} | state, "last.pt")

@@ -84,5 +84,5 @@ def test_blocks_that_would_unpack_to_more_than_memory_are_refused_before(folder,
         if packed:
             data.id.write_direct_chunk((0, 0, 0), zlib.compress(bytes(1000)))
         file.create_dataset("label", shape[:2], np.uint8)
-    with pytest.raises(InputError, match="declares more numbers|is packed in chunks"):
+    with pytest.raises(InputError, match=r"declares more numbers|is packed in chunks"):
         PointNetFiles(folder)

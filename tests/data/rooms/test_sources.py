@@ -429,7 +429,8 @@ def test_minus_one_is_unlabelled_in_every_type(tmp_path, kind):
 
 @pytest.mark.parametrize(("part", "values", "message"), [
     ("coord", np.float32(1), "expected the shape"), ("coord", np.full((3, 3), "x"), "expected an array of numbers"),
-    ("segment", np.full(3, "x"), "expected an array of numbers"), ("segment", np.zeros((3, 1, 1)), "expected the shape"),
+    ("segment", np.full(3, "x"), "expected an array of numbers"),
+    ("segment", np.zeros((3, 1, 1)), "expected the shape"),
     ("instance", np.full(3, 2.5), "has the instance 2.5"), ("instance", np.full(3, 2**40), "has the instance"),
     ("instance", np.full(3, np.nan), "has the instance nan"), ("color", np.zeros((3, 3), "c8"), "an array of numbers"),
 ])  # fmt: skip
