@@ -35,6 +35,7 @@ from fuzz_files import POINTS, ROOM, valid_files
 from s3dis_seg.files import InputError
 
 SECONDS = 10
+WARMING = 120  # seconds for the first file of a kind
 MEMORY = 200 << 20
 ADDRESSES = 16 << 30  # bytes of address space: what asks for more gets a MemoryError and does not stop the machine
 OUTCOMES = ("sentence", "read", "traceback", "dead", "too slow", "too much")
@@ -547,15 +548,21 @@ def work():
 
 
 class Worker:
-    """A process that reads files of a kind one after another; when it dies or does not answer, it is started again."""
+    """A process that reads files one after another; when it dies or does not answer, it is started again."""
 
-    def __init__(self, kind, warm):
-        self.kind, self.warm, self.process = kind, warm, None
+    def __init__(self):
+        self.kind = self.warm = self.process = None
+
+    def take_up(self, kind, warm):
+        """From now on the files are of that kind. warm: a sound one."""
+        self.kind, self.warm = kind, warm
+        if self.process is not None:
+            self.ask(warm, WARMING)
 
     def start(self):
         self.process = subprocess.Popen([sys.executable, __file__, "--worker"], text=True, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # fmt: skip
-        self.ask(self.warm, 120)  # what a reader imports and compiles is not counted as time and memory of a file
+        self.ask(self.warm, WARMING)  # what a reader imports and compiles is not counted as time and memory of a file
 
     def ask(self, path, seconds=SECONDS):
         if self.process is None:
@@ -589,31 +596,37 @@ def fuzz(kinds, count, seed, keep=None):
         sound.mkdir()
         files = {kind: file for kind, file in valid_files(sound).items() if not kinds or _chosen(kind, kinds)}
         shutil.copytree(sound, cases)  # a file that is one of several is damaged beside the others
-        for kind, (valid, points) in files.items():
-            content, case = valid.read_bytes(), cases / valid.relative_to(sound)
-            worker = Worker(kind, valid)
-            table, causes = collections.Counter(), collections.defaultdict(list)
-            try:
-                for number in range(count):
-                    changed, how = damaged(content, random.Random(f"{seed} {kind} {number}"), kind)
-                    case.unlink()
-                    case.write_bytes(changed)
-                    answer = worker.ask(case)
-                    outcome = answer["outcome"]
-                    table[outcome] += 1
-                    if outcome == "read" and answer["points"] != points:
-                        table["suspicious"] += 1
-                        outcome, answer["why"] = "suspicious", f"{answer['points']} points, not {points}"
-                    if outcome in (*FAILURES, "suspicious"):
-                        causes[f"{outcome}: {answer['why']}"].append((number, how))
-                        if keep is not None:
-                            keep.mkdir(parents=True, exist_ok=True)
-                            name = f"{outcome.replace(' ', '-')}-{kind}-{seed}-{number}{valid.suffix}"
-                            (keep / name).write_bytes(changed)
-            finally:
-                worker.stop()
-            case.write_bytes(content)
-            yield kind, table, causes
+        worker = Worker()
+        try:
+            for kind, (valid, points) in files.items():
+                worker.take_up(kind, valid)
+                case = cases / valid.relative_to(sound)
+                yield kind, *_fuzz_kind(worker, case, points, count, seed, keep)
+        finally:
+            worker.stop()
+
+
+def _fuzz_kind(worker, case, points, count, seed, keep):
+    """Damage a file again and again, where it lies. -> Counter of outcomes, causes with their cases"""
+    content, kind = case.read_bytes(), worker.kind
+    table, causes = collections.Counter(), collections.defaultdict(list)
+    for number in range(count):
+        changed, how = damaged(content, random.Random(f"{seed} {kind} {number}"), kind)
+        case.unlink()
+        case.write_bytes(changed)
+        answer = worker.ask(case)
+        outcome = answer["outcome"]
+        table[outcome] += 1
+        if outcome == "read" and answer["points"] != points:
+            table["suspicious"] += 1
+            outcome, answer["why"] = "suspicious", f"{answer['points']} points, not {points}"
+        if outcome in (*FAILURES, "suspicious"):
+            causes[f"{outcome}: {answer['why']}"].append((number, how))
+            if keep is not None:
+                keep.mkdir(parents=True, exist_ok=True)
+                (keep / f"{outcome.replace(' ', '-')}-{kind}-{seed}-{number}{case.suffix}").write_bytes(changed)
+    case.write_bytes(content)
+    return table, causes
 
 
 def _chosen(kind, kinds):
