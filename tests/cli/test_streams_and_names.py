@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import resource
+import shutil
 
 import numpy as np
 import pytest
@@ -97,3 +99,41 @@ def test_names_that_no_file_system_takes_are_one_sentence(place, tmp_path, capsy
         told = capsys.readouterr().err
         assert told.startswith("error: ") and told.count("\n") == 1, told
         assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"]
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "train"])
+def test_a_full_disk_is_one_sentence_and_the_old_file_stays(place, tmp_path, capsys, command):
+    old = tmp_path / "out" / COMMANDS[command][1]
+    old.parent.mkdir()
+    old.write_text("before")
+    os.utime(old, (0, 0))  # older than its source, so that it is made again
+    words = words_of(command, tmp_path / "out", place)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5, hard))  # bytes that a file may have
+    try:
+        code = main(words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert code == 2
+    assert capsys.readouterr().err.count("error: ") == 1
+    assert old.read_text() == "before" and not list(tmp_path.rglob(".writing-*"))
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link, lambda scan, out: None], ids=["symlink", "hard link", "path"])
+def test_a_scan_is_never_written_over_itself(place, tmp_path, capsys, link):
+    scan = tmp_path / "scan.ply"
+    shutil.copy(place["scan"], scan)
+    out = tmp_path / "other.ply"
+    link(scan, out)
+    out = out if out.exists() else scan
+    before = scan.read_bytes()
+    assert main(["segment", str(scan), "--checkpoint", str(place["checkpoint"]), "--out", str(out)]) == 2
+    assert "is the scan itself" in capsys.readouterr().err and scan.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["segment", "view", "benchmark"])
+def test_a_pipe_as_output_is_refused_and_stays(place, tmp_path, capsys, command):
+    pipe = tmp_path / COMMANDS[command][1]
+    os.mkfifo(pipe)
+    assert main(words_of(command, tmp_path, place)) == 2
+    assert "is a pipe or a device" in capsys.readouterr().err and pipe.is_fifo()
