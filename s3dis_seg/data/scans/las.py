@@ -7,6 +7,7 @@ Letters: P points.
 """
 
 import copy
+import io
 import mmap
 import resource
 import struct
@@ -29,6 +30,9 @@ _VLR_HEADER = 54
 _BYTES_AT_ONCE = 1 << 23
 _POINTS_AT_ONCE = 100_000
 _MEMORY = 1 << 30  # bytes that decompression may take beyond three times the file
+_POINTWISE_CHUNKED, _LAYERED_CHUNKED = 2, 3  # ways of compression
+_VARIABLE_CHUNKS = 2**32 - 1  # as the size of a chunk: the table of chunks has the points of each
+_OTHER_COUNT = 3  # exit code of the process that decompresses
 
 
 @dataclass
@@ -278,6 +282,9 @@ def _decompressed(path, dtype, layout):
         if done.returncode:
             last = done.stderr.decode(errors="replace").split("\n")
             reason = next((line.strip() for line in reversed(last) if line.strip()), f"exit code {done.returncode}")
+            if done.returncode == _OTHER_COUNT:
+                raise InputError(f"{path} is damaged: its last chunk holds fewer or more points than the "
+                                 f"{layout.points:,} of its header leave for it; copy it again")  # fmt: skip
             raise InputError(f"{path} is damaged: after {found:,} of {layout.points:,} points it cannot be "
                              f"decompressed ({reason[:200]}); copy it again")  # fmt: skip
         if found != layout.points:
@@ -303,3 +310,63 @@ def _decompress(path):
     with laspy.open(path, laz_backend=laspy.LazBackend.Lazrs) as reader:
         for points in reader.chunk_iterator(max(1, _BYTES_AT_ONCE // reader.header.point_format.size)):
             sys.stdout.buffer.write(memoryview(points.array).cast("B"))
+    if not _is_last_chunk_whole(path):
+        sys.exit(_OTHER_COUNT)
+
+
+def _is_last_chunk_whole(path):
+    """Whether the last chunk of a LAZ file holds just the points that its header leaves for it.
+
+    Neither the file nor its table of chunks says how many these are, and a decoder makes points up from what follows.
+    """
+    import laspy
+    import lazrs
+
+    with laspy.open(path) as reader:
+        header = reader.header
+    settings = header.vlrs.get("LasZipVlr")[0].record_data
+    kind, size = struct.unpack_from("<H", settings)[0], struct.unpack_from("<I", settings, 12)[0]
+    if kind not in (_POINTWISE_CHUNKED, _LAYERED_CHUNKED):
+        return True
+    with open(path, "rb") as file:
+        file.seek(header.offset_to_point_data)
+        chunks = lazrs.read_chunk_table(file, lazrs.LazVlr(settings))
+        file.seek(header.offset_to_point_data + 8 + sum(length for _, length in chunks[:-1]))
+        last = file.read(chunks[-1][1])
+    if size == _VARIABLE_CHUNKS:
+        return sum(points for points, _ in chunks) == header.point_count
+    points, record = header.point_count - size * (len(chunks) - 1), header.point_format.size
+    if not 1 <= points <= size:
+        return False
+    if kind == _LAYERED_CHUNKED:  # says it behind its first point, which is not compressed
+        return len(last) >= record + 4 and struct.unpack_from("<I", last, record)[0] == points
+    # The encoder pads a chunk so that the decoder reads every byte of it, and none beyond.
+    whole, short = (_can_decode(content, settings, points, record) for content in (last, last[:-1]))
+    return whole and not short
+
+
+def _can_decode(chunk, settings, points, record):
+    """Whether a chunk by itself has the bytes that so many points need."""
+    import lazrs
+
+    try:
+        decoder = lazrs.LasZipDecompressor(_LoneChunk(chunk, settings), settings)
+        decoder.decompress_many(bytearray(points * record))
+    except lazrs.LazrsError:
+        return False
+    return True
+
+
+class _LoneChunk(io.BytesIO):
+    """A chunk as a LAZ stream of its own, which ends behind the chunk for whoever reads on from it."""
+
+    def __init__(self, chunk, settings):
+        import lazrs
+
+        self.end, table = 8 + len(chunk), io.BytesIO()
+        lazrs.write_chunk_table(table, [(1, len(chunk))], lazrs.LazVlr(settings))
+        super().__init__(struct.pack("<q", self.end + 1) + chunk + b"\0" + table.getvalue())
+
+    def readinto(self, buffer):
+        left = self.end - self.tell()
+        return super().readinto(memoryview(buffer)[:left] if left >= 0 else buffer)

@@ -113,3 +113,18 @@ def test_a_cut_laz_is_one_sentence(tmp_path):
     with pytest.raises(InputError) as error:
         las.read(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("count", [3, 51_000])
+@pytest.mark.parametrize(("version", "form", "place"), [("1.2", 3, 107), ("1.4", 7, 247)])
+def test_a_laz_header_that_invents_or_loses_points_is_refused(tmp_path, version, form, place, count):
+    data = laspy.LasData(laspy.LasHeader(version=version, point_format=form))
+    data.xyz = np.random.default_rng(0).random((count, 3)) * 9
+    path = tmp_path / "a.laz"
+    data.write(str(path))
+    content = path.read_bytes()
+    assert len(las.read(path)[0]["x"]) == count
+    for wrong in (count - 2, count - 1, count + 1, count + 2):
+        path.write_bytes(content[:place] + struct.pack("<I", wrong) + content[place + 4 :])
+        with pytest.raises(InputError, match="is damaged: "):
+            las.read(path)
