@@ -15,6 +15,7 @@ Examples:
 from dataclasses import replace
 from pathlib import Path
 
+from s3dis_seg import __version__
 from s3dis_seg.cli.options import number, require_writable
 from s3dis_seg.data.scans import UNITS
 
@@ -80,4 +81,5 @@ def _origin(scan):
     if comments:
         made.append(("Comments in the file", "\n".join(comments[:_MOST_COMMENTS])))
     made.append(("Weights and settings", "Not told by the file; a page made by s3dis-seg segment --report tells them."))
+    made.append(("Page made by", f"s3dis_seg {__version__}"))
     return made

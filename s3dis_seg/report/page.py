@@ -18,7 +18,6 @@ from string import Template
 
 import numpy as np
 
-from s3dis_seg import __version__
 from s3dis_seg.classes import CLASSES, COLORS, UNLABELLED, UNLABELLED_COLOR
 from s3dis_seg.files import InputError, replacing
 from s3dis_seg.metrics import confusion_matrix, scores
@@ -85,7 +84,6 @@ def write_page(path, scan, class_names=CLASSES, colors=COLORS, made=(), notes=()
         "classes": page_parts.class_choice(_choice(scan, classes)),
         "pictures": _pictures(scan, order, colorings),
         "sections": "\n".join(_sections(scan, classes, places, made)),
-        "footer": escape(f"Made by s3dis_seg {__version__}. This page needs no network and sends nothing."),
         "facts": facts.replace("<", "\\u003c"),
         "data": "\n".join(page_parts.data_block(name, text) for name, text in columns.items()),
     }
@@ -124,7 +122,7 @@ def _usable(scan, notes):
     if not finite.any():
         raise InputError(f"{scan.path or 'the scan'} has no point with finite coordinates; there is nothing to see")
     if not finite.all():
-        notes.append(f"{(~finite).sum():,} points are left out, because their coordinates are not finite numbers.")
+        notes.append(f"Points left out, because their coordinates are not finite numbers: {(~finite).sum():,}.")
         scan = _part(scan, finite)
     across = float(np.ptp(scan.xyz.astype(np.float64), axis=0).max())
     if across > _WIDEST:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +19,15 @@ _OPTIONS = (
     "--disable-component-update", "--disable-quic", "--disable-extensions", "--hide-scrollbars", "--mute-audio",
     "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--force-color-profile=srgb", "--disable-dev-shm-usage",
 )  # fmt: skip
+
+# The browser reads commands from file 3 and writes answers to file 4.
+_WITH_PIPES = """
+import os, sys
+pipes = [os.dup(os.dup(os.dup(int(number)))) for number in sys.argv[1:3]]
+for place, pipe in enumerate(pipes, start=3):
+    os.dup2(pipe, place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find_browser():
@@ -34,9 +44,8 @@ class Browser:
         self._in, from_browser = os.pipe()
         root = ["--no-sandbox"] if os.geteuid() == 0 else []
         command = [find_browser(), *_OPTIONS, *root, f"--user-data-dir={self.folder.name}", *options, "about:blank"]
-        # The browser reads commands from file 3 and writes answers to file 4.
         self.process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "sh", *command],
+            [sys.executable, "-c", _WITH_PIPES, str(to_browser), str(from_browser), *command],
             pass_fds=(to_browser, from_browser),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -46,6 +55,13 @@ class Browser:
         os.set_blocking(self._in, False)
         self._buffer, self._number, self._session = b"", 0, None
         self.said, self.asked = [], []
+        try:
+            self._attach()
+        except BaseException:
+            self.close()
+            raise
+
+    def _attach(self):
         target = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
         attached = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         self._session = attached["sessionId"]
