@@ -213,7 +213,7 @@
     const first = {
       at: facts.low.map((value, axis) => value + size[axis] / 2),
       yaw: ((size[0] >= size[1] ? -70 : 20) * Math.PI) / 180,
-      pitch: (50 * Math.PI) / 180,
+      pitch: (60 * Math.PI) / 180,
       distance: 0.1,
     };
     const { right, up, back } = axesOf(first);
@@ -473,7 +473,7 @@
     const place = (state.place = facts.places[index]);
     for (const box of boxes) if (Number(box.value) === place.label) box.checked = true;
     refresh();
-    viewer.scrollIntoView({ block: "nearest" });
+    canvas.scrollIntoView({ block: "nearest" });
     canvas.focus({ preventScroll: true });
     const size = Math.hypot(...place.high.map((value, axis) => value - place.low[axis]));
     const at = place.low.map((value, axis) => (value + place.high[axis]) / 2);
