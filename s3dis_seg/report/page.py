@@ -124,7 +124,8 @@ def _usable(scan, notes):
     if not finite.all():
         notes.append(f"Points left out, because their coordinates are not finite numbers: {(~finite).sum():,}.")
         scan = _part(scan, finite)
-    across = float(np.ptp(scan.xyz.astype(np.float64), axis=0).max())
+    low, high = scan.xyz.min(axis=0).astype(np.float64), scan.xyz.max(axis=0).astype(np.float64)
+    across = float((high - low).max())
     if across > _WIDEST:
         raise InputError(
             f"the points of {scan.path or 'the scan'} lie {across / 1000:.3g} km apart, which no building does; "
