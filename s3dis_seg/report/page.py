@@ -24,8 +24,10 @@ from s3dis_seg.metrics import confusion_matrix, scores
 from s3dis_seg.report import page_facts, page_parts
 from s3dis_seg.report.page_points import HANDS
 from s3dis_seg.report.page_view import view_of
-from s3dis_seg.view import available_colorings, side_by_side
-from s3dis_seg.view.colorings import TITLES
+from s3dis_seg.view import available_colorings
+from s3dis_seg.view.colorings import TITLES, color_points
+from s3dis_seg.view.drawing import paint
+from s3dis_seg.view.pictures import look
 
 MOST_POINTS = 3_000_000
 _WIDEST = 100_000.0  # metres; no building is wider, so a point out there is a mistake of the file
@@ -82,7 +84,7 @@ def write_page(path, scan, class_names=CLASSES, colors=COLORS, made=(), notes=()
         "colorings": page_parts.coloring_choice([(name, TITLES[name]) for name in colorings]),
         "num_colorings": str(len(colorings)),
         "classes": page_parts.class_choice(_choice(scan, classes)),
-        "pictures": _pictures(scan, order, colorings),
+        "pictures": _pictures(scan, order, colorings, classes),
         "sections": "\n".join(_sections(scan, classes, places, made)),
         "facts": facts.replace("<", "\\u003c"),
         "data": "\n".join(page_parts.data_block(name, text) for name, text in columns.items()),
@@ -186,11 +188,20 @@ def _choice(scan, classes):
     ]
 
 
-def _pictures(scan, order, colorings):
+def _pictures(scan, order, colorings, classes):
     """Still pictures of a part of the points, spread evenly: for paper, and where there is no WebGL 2. -> HTML"""
     hand = -(-len(order) // HANDS)
     some = _part(scan, order[: max(_IN_PICTURE // hand, 1) * hand])
-    return "\n".join(page_parts.picture(TITLES[name], side_by_side(some, [name], _PICTURE)) for name in colorings)
+    # Ceilings are cut away by the numbers that they have among the classes of S3DIS.
+    seen = look(some, _PICTURE, ceiling=tuple(classes.names[: classes.count]) != CLASSES)
+    figures = []
+    for name in colorings:
+        labels = {"prediction": some.predictions, "truth": some.labels}.get(name)
+        colors = color_points(some, name) if labels is None else classes.colors[labels]
+        visible = [] if labels is None else np.unique(labels[seen[seen >= 0]])
+        legend = [(classes.names[number], classes.colors[number]) for number in visible]
+        figures.append(page_parts.picture(name, TITLES[name], paint(seen, colors), legend))
+    return "\n".join(figures)
 
 
 def _sections(scan, classes, places, made):

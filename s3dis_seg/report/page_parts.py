@@ -46,20 +46,27 @@ def coloring_choice(colorings):
 
 
 def _key_of(coloring):
+    meaning = _meaning(coloring, "panel")
+    return f'<p class="key" data-coloring="{coloring}" hidden>{meaning}</p>' if meaning else ""
+
+
+def _meaning(coloring, place):
+    """What the colours of errors and of confidence mean; nothing for the others. place: one word, once each. -> HTML"""
     if coloring == "errors":
-        colors = {"right": RIGHT, "wrong": WRONG, "unlabelled": UNLABELLED_COLOR}
-        content = " ".join(f"<span>{swatch(color)} {name}</span>" for name, color in colors.items())
-    elif coloring == "confidence":
+        return _legend([("right", RIGHT), ("wrong", WRONG), ("unlabelled", UNLABELLED_COLOR)])
+    if coloring == "confidence":
         steps = np.linspace(0, 1, 9)
         stops = "".join(f'<stop offset="{s}" stop-color="{_hex(color)}"/>' for s, color in zip(steps, ramp(steps)))
-        content = (
+        return (
             '<svg class="ramp" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><defs>'
-            f'<linearGradient id="ramp">{stops}</linearGradient></defs>'
-            '<rect width="100" height="10" fill="url(#ramp)"/></svg><span>0</span><span class="end">1</span>'
+            f'<linearGradient id="ramp-{place}">{stops}</linearGradient></defs>'
+            f'<rect width="100" height="10" fill="url(#ramp-{place})"/></svg><span>0</span><span class="end">1</span>'
         )
-    else:
-        return ""
-    return f'<p class="key" data-coloring="{coloring}" hidden>{content}</p>'
+    return ""
+
+
+def _legend(entries):
+    return " ".join(f"<span>{swatch(color)} {escape(name)}</span>" for name, color in entries)
 
 
 def class_choice(classes):
@@ -261,8 +268,8 @@ def sentences(texts):
     return '<ul class="notes">' + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
 
 
-def picture(title, pixels):
-    """A picture as part of the page. title: text; pixels: (H, W, 3) uint8 -> HTML"""
+def picture(coloring, title, pixels, legend):
+    """A picture as part of the page. title: text; pixels: (H, W, 3) uint8; legend: list of (name, color) -> HTML"""
     from matplotlib.image import imsave
 
     file = io.BytesIO()
@@ -271,7 +278,8 @@ def picture(title, pixels):
     height, width = pixels.shape[:2]
     return (
         f'<figure><img src="data:image/png;base64,{content}" width="{width}" height="{height}" '
-        f'alt="{escape(title)}" decoding="async"></figure>'
+        f'alt="{escape(title)}" decoding="async"><figcaption><b>{escape(title.capitalize())}</b>'
+        f'<span class="key">{_legend(legend) or _meaning(coloring, "picture")}</span></figcaption></figure>'
     )
 
 
