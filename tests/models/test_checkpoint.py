@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from s3dis_seg.classes import CLASSES
+from s3dis_seg.classes import CLASSES, S3DIS, Classes
 from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.files import InputError
 from s3dis_seg.models import shipped
@@ -35,7 +35,7 @@ def model():
 
 @pytest.fixture
 def saved(model, tmp_path):
-    card = Card("resgcn28", model.config, CLASSES, BLOCKS, {"rooms": ["Area_1_office_2"], "miou": np.float64(0.5)})
+    card = Card("resgcn28", model.config, S3DIS, BLOCKS, {"rooms": ["Area_1_office_2"], "miou": np.float64(0.5)})
     save_checkpoint(tmp_path / "best.pt", model, card)
     return tmp_path / "best.pt"
 
@@ -243,9 +243,9 @@ def test_missing_files_and_folders_are_told(tmp_path):
 
 def test_another_number_of_classes_is_told(tmp_path):
     other = create_model("resgcn28", num_classes=20, **SMALL)
-    save_checkpoint(tmp_path / "c.pt", other, Card(None, other.config, tuple(map(str, range(20)))))
+    save_checkpoint(tmp_path / "c.pt", other, Card(None, other.config, Classes.named(map(str, range(20)))))
     with pytest.raises(InputError, match="tells 20 classes apart, but 13 are expected"):
-        load_checkpoint(tmp_path / "c.pt")
+        load_checkpoint(tmp_path / "c.pt", num_classes=13)
     assert load_checkpoint(tmp_path / "c.pt", num_classes=20)[0].config == other.config
     official_file(tmp_path / "c.pth", other.state_dict())
     with pytest.raises(InputError, match="tells 20 classes apart, but 13 are expected"):

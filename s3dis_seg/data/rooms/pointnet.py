@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from s3dis_seg.classes import CLASSES
+from s3dis_seg.classes import CLASSES, S3DIS
 from s3dis_seg.data.rooms.room import area_of
 from s3dis_seg.data.splits import similar_names
 from s3dis_seg.files import InputError
@@ -129,6 +129,7 @@ class PointNetRoom:
     """A room of which only drawn blocks are at hand. Has what a RoomFile has, but for its points."""
 
     has_all_points = False
+    classes = S3DIS
     class_names = CLASSES
     source = "PointNet"
 
