@@ -35,8 +35,12 @@ class Classes:
     def named(names):
         """Classes of which only the names are known: default colours, and class numbers as values."""
         names = tuple(names)
-        values = tuple((str(number),) for number in range(len(names)))
-        return Classes(names, default_colors([None] * len(names)), values, ("-1", str(UNLABELLED)))
+        return Classes(names, default_colors([None] * len(names)), ()).numbered()
+
+    def numbered(self):
+        """The same classes for scans that hold class numbers, and -1 or 255 for none, as prepared rooms do."""
+        values = tuple((str(number),) for number in range(len(self)))
+        return Classes(self.names, self.colors, values, ("-1", str(UNLABELLED)))
 
     def __len__(self):
         return len(self.names)
@@ -120,12 +124,7 @@ COLORS: np.ndarray = np.array(
     dtype=np.uint8,
 )  # fmt: skip
 
-S3DIS = Classes(
-    CLASSES,
-    tuple(map(tuple, COLORS.tolist())),
-    tuple((str(number),) for number in range(len(CLASSES))),
-    ("-1", str(UNLABELLED)),
-)
+S3DIS = Classes(CLASSES, tuple(map(tuple, COLORS.tolist())), ()).numbered()
 
 SYNONYMS = {"stairs": "clutter"}  # names of objects in the release that are no class of their own
 

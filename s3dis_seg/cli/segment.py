@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s3dis_seg.classes import UNLABELLED
+from s3dis_seg.classes import S3DIS, UNLABELLED
 from s3dis_seg.cli.options import add_network_arguments, network_of, number, require_writable
 from s3dis_seg.cli.progress import bar, duration
 from s3dis_seg.data.scans import READABLE, UNITS, WRITABLE, read_scan, write_scan
@@ -117,7 +117,10 @@ def run(arguments):
     if licence:
         print(f"licence of the weights: {licence}")
     outs = [out for _, out in jobs]
-    print(f"next: s3dis-seg view {shlex.quote(str(outs[0]))}")
+    classes = ""
+    if card.classes != S3DIS and outs[0].suffix.lower() != ".ply":  # a .ply names its classes
+        classes = f" --classes {shlex.quote(str(arguments.checkpoint))}"
+    print(f"next: s3dis-seg view {shlex.quote(str(outs[0]))}{classes}")
 
 
 def _segment(segmenter, path, out, arguments, counter, seconds):
@@ -138,7 +141,9 @@ def _segment(segmenter, path, out, arguments, counter, seconds):
     del plan
 
     start = time.perf_counter()
-    scan.predictions, scan.confidence = result.predictions, result.confidence
+    scan.predictions, scan.confidence, scan.classes = result.predictions, result.confidence, segmenter.card.classes
+    if path.suffix.lower() == ".h5":  # the labels of a prepared room are class numbers
+        scan.classes = scan.classes.numbered()
     renamed = write_scan(out, scan, arguments.keep_rgb)
     seconds |= result.seconds | {"writing": time.perf_counter() - start}
     _tell([f"the scan had a property {old} already; it is called {new} now" for old, new in renamed.items()])
@@ -227,15 +232,16 @@ def _print_classes(result, class_names):
     total = len(result.predictions)
     counts = np.bincount(result.predictions, minlength=256)
     sums = np.bincount(result.predictions, result.confidence, minlength=256)
-    print(f"{'class':<12}{'points':>15}{'share':>8}{'confidence':>12}")
+    width = max(12, *(len(name) + 1 for name in class_names))
+    print(f"{'class':<{width}}{'points':>15}{'share':>8}{'confidence':>12}")
     for index in np.argsort(-counts[: len(class_names)], kind="stable"):
         if counts[index]:
             print(
-                f"{class_names[index]:<12}{counts[index]:>15,}{counts[index] / total:>8.1%}"
+                f"{class_names[index]:<{width}}{counts[index]:>15,}{counts[index] / total:>8.1%}"
                 f"{sums[index] / counts[index]:>12.2f}"
             )
     if counts[UNLABELLED]:
-        print(f"{'none':<12}{counts[UNLABELLED]:>15,}{counts[UNLABELLED] / total:>8.1%}{0:>12.2f}")
+        print(f"{'none':<{width}}{counts[UNLABELLED]:>15,}{counts[UNLABELLED] / total:>8.1%}{0:>12.2f}")
     labelled = total - counts[UNLABELLED]
     if labelled:
         unsure = int((result.confidence < _UNSURE).sum()) - counts[UNLABELLED]

@@ -199,9 +199,7 @@ def _config(given):
         before, changes = _settings_of(given["start"])
         settings, overrides = before | settings, (changes if "model" not in given else {}) | overrides
     elif settings.get("freeze"):
-        raise InputError(
-            "--freeze keeps the layers of --from as they are; name a checkpoint by --from, or leave it away"
-        )
+        raise InputError("--freeze keeps layers of a checkpoint as they are; name one by --from, or leave it away")
     if settings.get("published_blocks") and settings["grid"]:
         raise InputError("--recipe published takes blocks that are not thinned; leave --grid away")
     if settings.get("published_blocks") and settings.get("block_size", 1.0) != 1.0:
@@ -266,7 +264,7 @@ def _about_validation(config, given):
             "good they are; cut the scan with s3dis-seg prepare --cut 0.2"
         )
     elif all(area_of(name) is None for name in config.train_rooms):
-        yield f"{_listed(config.val_rooms)} validate{'' if len(config.val_rooms) > 1 else 's'} (--val-rooms names others)"
+        yield f"for validation: {_listed(config.val_rooms)} (--val-rooms names others)"
     if len(config.train_rooms) == 1 and config.val_rooms and not config.val_rooms[0].endswith("_val"):
         yield (
             f"only {config.train_rooms[0]} is left to train on; to train on every scan, cut each of them with "

@@ -158,7 +158,7 @@ def _epochs(run):
             blocks = _statistics_batches(data, config, run.team, state.progress.epoch, plan.batch_size)
             frozen = (state.model.head, state.model.backbone) if run.record.steps <= config.freeze else ()
             renew_statistics(state.model, blocks, frozen)
-            quieten_silent_channels(state.model)
+            quieten_silent_channels(state.model, frozen)
         results = None
         if validates:
             run.record.save()

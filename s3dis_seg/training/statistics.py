@@ -28,10 +28,10 @@ def renew_statistics(model: nn.Module, batches: Iterable[torch.Tensor], frozen: 
 
     Dropout and stochastic dilation act as in training, because the weights were fitted with them. Processes that share
     a process group call this together, each with its share of every batch, and get the same statistics. Works on a
-    loaded checkpoint as well. frozen: parts of the model that use the statistics they have, and keep them. Afterwards every module has the mode and the momentum it had.
+    loaded checkpoint as well. frozen: parts of the model that use the statistics they have, and keep them.
+    Afterwards every module has the mode and the momentum it had.
     """
-    kept = {module for part in frozen for module in part.modules()}
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d) and module not in kept]
+    norms = _norms(model, frozen)
     modes = {module: module.training for module in model.modules()}
     means, variances = {norm: [] for norm in norms}, {norm: [] for norm in norms}
     try:
@@ -54,13 +54,20 @@ def renew_statistics(model: nn.Module, batches: Iterable[torch.Tensor], frozen: 
 
 
 @torch.no_grad()
-def quieten_silent_channels(model: nn.Module) -> None:
+def quieten_silent_channels(model: nn.Module, frozen: Sequence[nn.Module] = ()) -> None:
     """Raise every variance of a BatchNorm to at least LEAST_VARIANCE times the median of its layer.
 
-    A channel that is constant on the blocks of the training stays so: nothing changes there.
+    A channel that is constant on the blocks of the training stays so: nothing changes there. frozen: parts of the model
+    that keep their statistics.
     """
-    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm1d)):
+    for norm in _norms(model, frozen):
         norm.running_var.clamp_(min=LEAST_VARIANCE * float(norm.running_var.median()))
+
+
+def _norms(model, frozen):
+    """Every BatchNorm of a model but for those of its frozen parts. -> list of modules"""
+    kept = {module for part in frozen for module in part.modules()}
+    return [module for module in model.modules() if isinstance(module, nn.BatchNorm1d) and module not in kept]
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def labels_of(scan, name=None):
     """
     if name is not None:
         field = field_of(scan, name)
-        labels, fault = _as_labels(scan.columns.get(field, scan.words.get(field)), scan.classes)
+        labels, fault = _as_labels(_values(scan, field), scan.classes)
         if fault:
             raise InputError(f"property {field!r} of {scan.path} holds {fault}; labels are {_expected(scan.classes)}")
         return labels
@@ -85,7 +85,7 @@ def values_of(scan, field):
     InputError where it holds fractions or more values than labels can have.
     """
     counts = {}
-    for distinct, places, fault in _parts(scan.columns.get(field, scan.words.get(field))):
+    for distinct, places, fault in _parts(_values(scan, field)):
         if fault or len(counts) > _MOST_VALUES:
             raise InputError(
                 f"property {field!r} of {scan.path} holds {fault or f'more than {_MOST_VALUES:,} different values'}; "
@@ -111,6 +111,10 @@ def doubt_about_labels(labels, classes=S3DIS):
         f"{span} taken as {', '.join(classes.names[number] for number in numbers)}; "
         "if these numbers mean other classes, name them with --classes, or do not score against them"
     )
+
+
+def _values(scan, field):
+    return scan.words[field] if field in scan.words else scan.columns[field]
 
 
 def _as_labels(values, classes):

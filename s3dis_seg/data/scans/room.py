@@ -11,4 +11,4 @@ def read(path):
     columns = dict(zip("xyz", (room.xyz.astype(np.float64) + room.offset).T))
     if room.rgb is not None:
         columns |= dict(zip(("red", "green", "blue"), room.rgb.T))
-    return columns | {"classification": room.labels, "instance": room.instances}, room.classes
+    return columns | {"classification": room.labels, "instance": room.instances}, room.classes.numbered()
