@@ -162,9 +162,9 @@ def print_classes(rooms):
         print(f"{'unlabelled':<{width}}{unlabelled:>15,}{unlabelled / total:>8.1%}")
 
 
-def next_command(rooms, out):
+def next_command(out):
     """The command that teaches the shipped network these classes. -> text"""
     return (
-        f"s3dis-seg train --data {shlex.quote(str(out))} --from {DEFAULT_CHECKPOINT} --recipe modern --epochs 20 "
-        "--out runs/mine"
+        f"s3dis-seg train --data {shlex.quote(str(out))} --from {DEFAULT_CHECKPOINT} --recipe modern "
+        "--num-points 1024 --epochs 10 --out runs/mine"
     )

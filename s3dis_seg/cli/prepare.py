@@ -103,7 +103,7 @@ def run(arguments):
             _report(rooms, raw, release, out, outcome)
         _tell_others(rooms, raw, out)
         _refuse_failures(sources, rooms, out, outcome)
-        print(f"\nnext: {own_classes.next_command(rooms, out) if of_scans else _next_command(out)}")
+        print(f"\nnext: {own_classes.next_command(out) if of_scans else _next_command(out)}")
         for room in rooms:
             room.close()
 

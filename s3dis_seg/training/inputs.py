@@ -76,7 +76,7 @@ def open_data(config):
     others = _blocks(config, settings, validation, is_training=False) if validation else None
     unchanged = _blocks(replace(config, augment=False), settings, training, is_training=True)
     _require_labels(blocks, "training", config.data)
-    if others:
+    if others is not None:
         _require_labels(others, "validation", config.data)
     licence = LICENCE if any(map(_is_of_s3dis, training)) else ""
     return Data(blocks, others, unchanged, blocks.classes, settings, licence)

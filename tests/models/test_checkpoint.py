@@ -14,6 +14,7 @@ import torch
 
 from s3dis_seg.classes import CLASSES, S3DIS, Classes
 from s3dis_seg.data.blocks.settings import BlockSettings
+from s3dis_seg.data.class_file import classes_of_text
 from s3dis_seg.files import InputError
 from s3dis_seg.models import shipped
 from s3dis_seg.models.card import Card
@@ -252,6 +253,22 @@ def test_another_number_of_classes_is_told(tmp_path):
         load_checkpoint(tmp_path / "c.pth", model="resgcn28", **SMALL)
 
 
+def test_classes_with_colours_and_values_travel_with_a_checkpoint(tmp_path):
+    classes = classes_of_text("ground #0a0b0c = 2\nÄste = 5, 64-70\nignore = rest", "x")
+    network = create_model("resgcn28", num_classes=2, **SMALL)
+    save_checkpoint(tmp_path / "c.pt", network, Card(None, network.config, classes))
+    assert load_checkpoint(tmp_path / "c.pt")[1].classes == classes
+
+
+def test_a_checkpoint_from_before_has_the_classes_that_it_names(tmp_path):
+    network = create_model("resgcn28", num_classes=2, **SMALL)
+    save_checkpoint(tmp_path / "c.pt", network, Card(None, network.config, Classes.named(["a", "b"])))
+    content = torch.load(tmp_path / "c.pt", weights_only=True)
+    del content["classes"]
+    torch.save(content, tmp_path / "c.pt")
+    assert load_checkpoint(tmp_path / "c.pt")[1].classes == Classes.named(["a", "b"])
+
+
 def test_an_official_file_without_a_model_says_which_flags_to_add(model, tmp_path):
     path = official_file(tmp_path / "c.pth", model.state_dict())
     words = "add --model resgcn28, plaingcn28 or resmrgcn28 --blocks 3 --channels 8 .and --k"
@@ -353,6 +370,9 @@ WEIGHT = "head.linear.weight"
         (lambda content: content.update(class_names=["wall"] * 13), "same name"),
         (lambda content: content.update(class_names=["wall"]), "names 1 classes for 13 outputs"),
         (lambda content: content.update(class_names="abcdefghijklm"), "class names are no list"),
+        (lambda content: content.update(classes="wall = 1"), "it names its classes ceiling, floor"),
+        (lambda content: content.update(classes="x" * 10**6), "its classes cannot be read"),
+        (lambda content: content.update(classes=7), "its classes are no text"),
         (lambda content: content.update(model=["resgcn28"]), "name of its network"),
         (lambda content: content.update(provenance=[]), "provenance is no dictionary"),
         (lambda content: content.update(provenance={"untrained_classes": 3}), "untrained classes"),

@@ -45,17 +45,15 @@ def names_of(scans, folder):
     Unique whatever the capitals, and safe in file names and patterns: letters, digits and . _ - only.
     """
     inside = [scan.relative_to(folder) if Path(folder).is_dir() else Path(scan.name) for scan in scans]
-    names = [_safe(path.with_suffix("")) for path in inside]
-    if len(set(map(str.lower, names))) < len(names):  # hall.las beside hall.csv
-        alone = Counter(map(str.lower, names))
-        names = [name if alone[name.lower()] == 1 else _safe(path.with_suffix(path.suffix.replace(".", "-")))
-                 for name, path in zip(names, inside)]  # fmt: skip
+    names = [_safe("_".join([*path.parts[:-1], path.stem])) for path in inside]
+    alone = Counter(map(str.lower, names))
+    # hall.las beside hall.csv
+    names = [name if alone[name.lower()] == 1 else f"{name}-{path.suffix[1:]}" for name, path in zip(names, inside)]
     return _numbered(names)
 
 
-def _safe(path):
-    name = re.sub(r"[^\w.-]+", "_", "_".join(path.parts)).strip("_.-")
-    return name[:_LONGEST_NAME] or "scan"
+def _safe(text):
+    return re.sub(r"[^\w.-]+", "_", text).strip("_.-")[:_LONGEST_NAME] or "scan"
 
 
 def _numbered(names):
