@@ -1,8 +1,8 @@
 """Label every point of a scan. The result keeps everything that is in the file.
 
-Reads .ply, .las, .laz, .npy, .txt, .xyz, .csv, .pcd and prepared rooms (.h5); writes the format of OUT's suffix. The
-result has a `prediction` and a `confidence` for every point. The colours of the predicted classes are written to red,
-green, blue; the scan's own colours are kept in scan_red, scan_green, scan_blue.
+Reads .ply, .las, .laz, .npy, .npz, .txt, .xyz, .csv, .pcd and prepared rooms (.h5); writes the format of OUT's suffix.
+The result has a `prediction` and a `confidence` for every point. The colours of the predicted classes are written to
+red, green, blue; the scan's own colours are kept in scan_red, scan_green, scan_blue.
 
 Examples:
   s3dis-seg segment scan.ply --out segmented.ply
@@ -146,6 +146,7 @@ def _segment(segmenter, path, out, arguments, counter, seconds):
         scan.classes = scan.classes.numbered()
     renamed = write_scan(out, scan, arguments.keep_rgb)
     seconds |= result.seconds | {"writing": time.perf_counter() - start}
+    _tell([f"its property {name} holds words and is not in the output" for name in scan.words])
     _tell([f"the scan had a property {old} already; it is called {new} now" for old, new in renamed.items()])
     _print_classes(result, segmenter.card.class_names)
     steps = [f"{step} {duration(spent)}" for step, spent in seconds.items() if spent >= _SHORTEST]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from s3dis_seg.classes import Classes
-from s3dis_seg.data.scans import las, npy, pcd, ply, room, text
+from s3dis_seg.data.scans import las, npy, npz, pcd, ply, room, text
 from s3dis_seg.data.scans.class_comments import classes_in_header
 from s3dis_seg.data.scans.colors import color_names, colors_as_bytes, stacked
 from s3dis_seg.data.scans.labels import doubt_about_labels, labels_of
@@ -18,14 +18,14 @@ from s3dis_seg.data.scans.units import UNIT_NAMES, UNITS, check_units, likely_un
 from s3dis_seg.files import InputError
 
 _READERS = {
-    ".ply": ply.read, ".las": las.read, ".laz": las.read, ".npy": npy.read, ".txt": text.read, ".xyz": text.read,
-    ".csv": text.read, ".asc": text.read, ".pts": text.read, ".pcd": pcd.read, ".h5": room.read,
+    ".ply": ply.read, ".las": las.read, ".laz": las.read, ".npy": npy.read, ".npz": npz.read, ".txt": text.read,
+    ".xyz": text.read, ".csv": text.read, ".asc": text.read, ".pts": text.read, ".pcd": pcd.read, ".h5": room.read,
 }  # fmt: skip
 READABLE = tuple(_READERS)
 
 
 def read_scan(path: str | os.PathLike, units: str | None = None, classes: Classes | None = None) -> Scan:
-    """Read a scan: .ply, .las, .laz, .npy, .txt, .xyz, .csv, .asc, .pts, .pcd, or a prepared room .h5. -> Scan
+    """Read a scan: .ply, .las, .laz, .npy, .npz, .txt, .xyz, .csv, .asc, .pts, .pcd, or a prepared room .h5. -> Scan
 
     units: "m", "cm" or "mm" of the coordinates in the file; `xyz` is in metres. None takes metres and refuses extents
     that cannot be metres, except in a file that `segment` wrote: its units were given when it was made, so they are
