@@ -97,11 +97,13 @@ def _class_name(value, classes):
 def _write_first_class_file(arguments, scans, counts):
     field = arguments.label_field or "the labels"
     flags = f" --label-field {shlex.quote(arguments.label_field)}" if arguments.label_field else ""
+    flags += f" --units {arguments.units}" if arguments.units else ""
     command = f"s3dis-seg prepare {shlex.quote(str(arguments.raw))}{flags}"
     if not arguments.write_classes:
         print(f"\nnext: {command} --write-classes classes.txt")
         return
-    is_las = field == "classification" and all(scan.suffix.lower() in (".las", ".laz") for scan in scans)
+    is_standard = arguments.label_field in (None, "classification")
+    is_las = is_standard and all(scan.suffix.lower() in (".las", ".laz") for scan in scans)
     totals = {value: sum(by_scan.values()) for value, by_scan in counts.items() if value is not None}
     text = first_class_file(totals, field, is_las)
     classes_of_text(text, "the values found")  # words that no class file can hold are told now

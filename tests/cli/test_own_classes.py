@@ -44,6 +44,15 @@ def test_without_a_class_file_the_values_are_listed_and_a_class_file_can_be_writ
     assert RoomFile("rooms/my_scan_0.h5").class_names == ("class 0", "class 2", "class 66")
 
 
+def test_the_numbers_of_a_las_file_get_the_names_of_the_standard(scans, capsys):
+    labels = np.array([2, 6, 1, 70], np.uint8)
+    write_scan("lidar/a.las", Scan(np.eye(4)[:, :3], columns={"classification": labels}))
+    assert prepare("lidar", "--write-classes", "las.txt", "--units", "m") == 0
+    assert "--units m --classes las.txt" in capsys.readouterr().out
+    text = (scans / "las.txt").read_text()
+    assert "ground" in text and "building" in text and "class 70" in text and "ignore = 1 " in text
+
+
 def test_labelled_scans_become_rooms_and_the_rooms_tell_their_classes(scans, capsys):
     assert prepare("scans", *OWN) == 0
     printed = capsys.readouterr().out

@@ -206,7 +206,7 @@ class RoomFile:
             head["num_points"] = len(file["labels"])
             head["class_names"] = tuple(json.loads(head["class_names"]))
             _check_head(head)
-            text = _text_of(file, "classes") if "classes" in file else None
+            text = _text_of(file, "classes") if file.id.links.exists(b"classes") else None
             head["classes"] = stored_classes(head["class_names"], text, self.path.name)
         return head
 
