@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from s3dis_seg.cli.options import number
+from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.class_file import classes_of_text, first_class_file, read_class_file
 from s3dis_seg.data.rooms.labelled import (
     TRAIN,
@@ -143,6 +144,11 @@ def _tell_cuts(rooms):
             f"{name}: {length:.1f} m along {'xy'[axis]}, {share:.1%} of the points, for validation; the {gap:.2f} m "
             f"between it and {train.name} are left out"
         )
+        if length < BlockSettings.block_size:
+            print(
+                f"note: a strip of {length:.1f} m is narrower than a block of {BlockSettings.block_size:g} m, and its "
+                "scores say little; choose a larger --cut, or label another scan for validation"
+            )
         for counts, others, side in ((train, val, "training"), (val, train, "validation")):
             lacking = (counts.class_counts == 0) & (others.class_counts > 0)
             if names := [name for name, lacks in zip(val.class_names, lacking) if lacks]:

@@ -72,6 +72,7 @@ def test_a_scan_is_cut_for_validation_and_told(scans, capsys):
     assert prepare("scans/my scan 0.ply", *OWN, "--cut", "0.25") == 0
     printed = capsys.readouterr().out
     assert "my_scan_0_val: 0.7 m along x, 2" in printed and "0.15 m between it and my_scan_0_train" in printed
+    assert "a strip of 0.7 m is narrower than a block of 1 m" in printed
 
 
 @pytest.mark.parametrize(
