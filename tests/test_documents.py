@@ -10,7 +10,7 @@ import pytest
 from s3dis_seg.cli.main import COMMANDS, main, parse
 from s3dis_seg.data.rooms.prepared import RoomFile
 from s3dis_seg.data.scans import Scan, write_scan
-from s3dis_seg.synthetic.rooms import write_release
+from s3dis_seg.synthetic.rooms import synthetic_room, write_release
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
@@ -19,7 +19,7 @@ DOCUMENTS = sorted(
     for path in ROOT.glob(pattern)
 )
 WITH_COMMANDS = {"README.md", "BENCHMARK.md", "data/README.md", "checkpoints/README.md"} | {
-    f"docs/{name}.md" for name in ("own-scan", "training", "looking")
+    f"docs/{name}.md" for name in ("own-scan", "own-classes", "training", "looking")
 }
 
 
@@ -121,6 +121,32 @@ def test_the_commands_of_the_three_users_run(user, monkeypatch, capsys):
             run(words)
     assert Path("scores/area5/scores.json").is_file() and Path("panels.png").is_file()
     assert len(np.unique(np.fromfile("segmented.ply", np.uint8))) > 1
+
+
+MY_LABELS = np.array([10, 2, 6, 6, 6, 20, 21, 64, 65, 66, 30, 70, 0])  # what the page's scans have for S3DIS's classes
+FINE_TUNED = "--num-points 256 --block-size 2 --grid 0.1 --epochs 1 --batch-size 4 --statistics-blocks 4"
+
+
+def test_the_commands_about_own_classes_run_in_their_order(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for seed, path in enumerate(("scans/hall.ply", "scans/office.ply", "new.ply")):
+        room = synthetic_room(seed, density=30.0)
+        labels = MY_LABELS[room.labels].astype(np.uint8)
+        write_scan(path, Scan(xyz=room.xyz + room.offset, rgb=room.rgb, columns={"my_label": labels}))
+    text = (ROOT / "docs" / "own-classes.md").read_text()
+    [class_file] = [block for block in re.findall(r"^```\n(.*?)^```", text, re.M | re.S) if "ignore" in block]
+    commands = [words for words in commands_in(text) if is_a_command(words)]
+    assert [words[0] for words in commands[:3]] == ["prepare"] * 3 and "score" in [words[0] for words in commands]
+    for words in commands:
+        if words[0] == "train":
+            assert main([*words, *shlex.split(FINE_TUNED)]) == 0
+        else:
+            run(words)
+        if "--write-classes" in words:
+            assert "class 64" in Path("classes.txt").read_text()
+            Path("classes.txt").write_text(class_file)
+    assert "furniture" in capsys.readouterr().out
+    assert Path("scores/hall/scores.json").is_file() and Path("rooms-of-hall/hall_val.h5").is_file()
 
 
 def test_the_commands_of_the_other_pages_run(user, monkeypatch, capsys):

@@ -74,7 +74,7 @@ def at_the_same_weights(config, told=lambda step: None):
     told(step) is called after each. On the CPU, with dropout and draws as in training.
     """
     data = open_data(config).training
-    network = model_config(config.model, num_classes=len(data.class_names), **config.overrides)
+    network = model_config(config.model, num_classes=len(data.classes), **config.overrides)
     engine = DeepGCN(network, FAST).double().train()
     torch.manual_seed(config.seed)
     definition = DeepGCN(network, DEFINITION).double().train()

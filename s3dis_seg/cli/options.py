@@ -24,6 +24,35 @@ def number(kind, least, above=False):
     return parse
 
 
+def add_classes_argument(parser):
+    """Add the flag that says what the class numbers in a scan mean."""
+    parser.add_argument(
+        "--classes",
+        metavar="FILE",
+        help="what the class numbers mean: a class file, a checkpoint or a prepared room (default: what the scan "
+        "itself says, else the classes of S3DIS)",
+    )
+
+
+def classes_of(arguments):
+    """The classes that --classes names. -> Classes or None"""
+    named = arguments.classes
+    if named is None:
+        return None
+    if named.lower().endswith(".h5"):
+        from s3dis_seg.data.rooms.prepared import RoomFile
+
+        return RoomFile(named).classes
+    from s3dis_seg.data.class_file import read_class_file
+    from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
+
+    if named.lower().endswith((".pt", ".pth")) or named == DEFAULT_CHECKPOINT:
+        from s3dis_seg.models.checkpoint import load_checkpoint
+
+        return load_checkpoint(named)[1].classes
+    return read_class_file(named)
+
+
 def add_network_arguments(parser):
     """Add the flags that describe the network of a checkpoint in the official layout."""
     from s3dis_seg.models.config import MODELS

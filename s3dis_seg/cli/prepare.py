@@ -1,13 +1,20 @@
-"""Turn the downloaded S3DIS into one HDF5 file a room, which the other commands read.
+"""Turn the downloaded S3DIS, or your own labelled scans, into one HDF5 file a room, which the other commands read.
 
 RAW is the folder of the raw release (Area_1/office_1/Annotations/*.txt, aligned or not), a folder of Area_X_room.npy
 files with 7 columns, or Pointcept's folders Area_1/office_1/coord.npy. An area or a single room will do as well.
 RAW is never changed. Known faults of the release are repaired and listed in OUT/repairs.txt and OUT/repairs.json.
 After an interruption the same command goes on where it was: finished rooms that are newer than their source are kept.
 
+With --label-field or --classes, RAW is a labelled scan or a folder of them, in any format that `segment` reads. Each
+becomes a room with your own classes, which a class file lists: a line a class, such as `tree #228b22 = 5, 64-70`.
+Without a class file, the values in the scans are listed, and --write-classes writes a class file to start from.
+
 Examples:
   s3dis-seg prepare data/Stanford3dDataset_v1.2_Aligned_Version --out data/rooms
   s3dis-seg prepare data/collected_npy --out data/rooms --workers 4
+  s3dis-seg prepare scans/ --label-field my_label --write-classes classes.txt
+  s3dis-seg prepare scans/ --label-field my_label --classes classes.txt --out rooms/
+  s3dis-seg prepare one.ply --label-field my_label --classes classes.txt --cut 0.2 --out rooms/
 """
 
 import argparse
@@ -25,8 +32,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from s3dis_seg.classes import CLASSES
-from s3dis_seg.cli import progress
+from s3dis_seg.cli import own_classes, progress
 from s3dis_seg.cli.options import number
 from s3dis_seg.data.rooms.prepared import BYTES_PER_POINT, RoomFile, find_rooms, room_path, write_room
 from s3dis_seg.data.rooms.release import find_strays
@@ -39,7 +45,9 @@ _POINTS_PER_SECOND = 1.5e6  # read from text by one core, rather too low; only f
 
 
 def add_arguments(parser):
-    parser.add_argument("raw", metavar="RAW", type=Path, help="folder of the release, of an area or of a room")
+    parser.add_argument(
+        "raw", metavar="RAW", type=Path, help="folder of the release, of an area or of a room; or scans"
+    )
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder for the rooms (default: %(default)s)")
     parser.add_argument(
         "--workers",
@@ -53,6 +61,7 @@ def add_arguments(parser):
         default=False,
         help="prepare finished rooms again (default: keep them)",
     )
+    own_classes.add_arguments(parser)
 
 
 @dataclass
@@ -68,9 +77,17 @@ class _Outcome:
 def run(arguments):
     raw, out = arguments.raw, arguments.out
     workers = _workers(arguments.workers)
-    sources = find_sources(raw)
-    release = _release_of(sources)
-    _check_apart(release, out)
+    of_scans = own_classes.is_about_scans(arguments)
+    if of_scans:
+        sources = own_classes.sources_of(arguments)
+        if sources is None:
+            return
+        release = raw
+        own_classes.check_apart(sources, raw, out)
+    else:
+        sources = find_sources(raw)
+        release = _release_of(sources)
+        _check_apart(release, out)
     outcome = _Outcome()
     if not arguments.overwrite:
         outcome.kept = [source.name for source in sources if _is_finished(source, out)]
@@ -79,7 +96,16 @@ def run(arguments):
     with locked(out):
         remove_unfinished(out)
         _prepare_all(todo, out, workers, outcome)
-        _report(raw, release, sources, out, outcome)
+        rooms = [RoomFile(room_path(name, out)) for name in sorted([*outcome.kept, *outcome.seconds])]
+        if of_scans:
+            own_classes.report(rooms, outcome.kept)
+        else:
+            _report(rooms, raw, release, out, outcome)
+        _tell_others(rooms, raw, out)
+        _refuse_failures(sources, rooms, out, outcome)
+        print(f"\nnext: {own_classes.next_command(out) if of_scans else _next_command(out)}")
+        for room in rooms:
+            room.close()
 
 
 def _release_of(sources):
@@ -110,7 +136,7 @@ def _is_finished(source, out):
         return False
     room = RoomFile(path)
     try:
-        found = room.source
+        found, classes = room.source, room.classes
     except InputError:  # damaged, or of another version of the format
         return False
     finally:
@@ -120,7 +146,7 @@ def _is_finished(source, out):
             f"{path} was prepared from {found}, not from {source.label}; "
             "name another folder with --out, or replace it with --overwrite"
         )
-    return True
+    return classes == source.classes
 
 
 def _announce(todo, kept, out, workers):
@@ -206,30 +232,33 @@ def _prepare(source, out):
     return time.perf_counter() - start, None
 
 
-def _report(raw, release, sources, out, outcome):
-    """Print the tables and write the repairs; InputError naming every damaged room."""
-    rooms = [RoomFile(room_path(name, out)) for name in sorted([*outcome.kept, *outcome.seconds])]
+def _report(rooms, raw, release, out, outcome):
+    """Print the tables and write the repairs."""
     repairs = [("", repair) for repair in find_strays(raw) if (release / repair.file).resolve() != out.resolve()]
     repairs += [(room.name, repair) for room in rooms for repair in room.repairs]
     if rooms:
         _write_repairs(repairs, out)
         _print_rooms(rooms, outcome)
-        _print_classes(rooms)
-        others = len(find_rooms(out)) - len(rooms)
-        if others > 0:
-            print(f"{out} also holds {others} rooms that are not part of {raw}; other commands will use them too")
+        own_classes.print_classes(rooms)
     print(f"\n{len(repairs)} repairs" + (f", listed in {out / 'repairs.txt'}:" if repairs else ""))
     for _, repair in repairs:
         print(f"  {repair}")
-    for room in rooms:
-        room.close()
+
+
+def _tell_others(rooms, raw, out):
+    others = len(find_rooms(out)) - len(rooms) if rooms else 0
+    if others > 0:
+        print(f"{out} also holds {others} rooms that are not part of {raw}; other commands will use them too")
+
+
+def _refuse_failures(sources, rooms, out, outcome):
+    """InputError naming every damaged room."""
     if outcome.failures:
         raise InputError(
             f"{len(outcome.failures)} of {len(sources)} rooms could not be prepared"
             + (f" (the other {len(rooms)} are in {out}):" if rooms else ":")
             + "".join(f"\n  {failure}" for failure in sorted(outcome.failures))
         )
-    print(f"\nnext: {_next_command(out)}")
 
 
 def _next_command(out):
@@ -268,18 +297,6 @@ def _row(title, rooms, outcome, seconds):
     fresh = [room for room in rooms if room.name in outcome.seconds]
     speed = f"{sum(room.num_points for room in fresh) / seconds:,.0f}" if fresh else "-"
     return f"{title:<10}{len(rooms):>7}{len(rooms) - len(fresh):>7}{points:>15,}{seconds:>10.1f}{speed:>13}"
-
-
-def _print_classes(rooms):
-    counts = sum(room.class_counts for room in rooms)
-    total = sum(room.num_points for room in rooms)
-    unlabelled = total - counts.sum()
-    print(f"\n{'class':<12}{'points':>15}{'share':>9}{'rooms':>8}")
-    for index, name in enumerate(CLASSES):
-        having = sum(1 for room in rooms if room.class_counts[index])
-        print(f"{name:<12}{counts[index]:>15,}{counts[index] / total:>8.1%}{having:>9}")
-    if unlabelled:
-        print(f"{'unlabelled':<12}{unlabelled:>15,}{unlabelled / total:>8.1%}")
 
 
 def _size(num_bytes):

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from s3dis_seg import __version__
-from s3dis_seg.cli.options import number, require_writable
+from s3dis_seg.cli.options import add_classes_argument, classes_of, number, require_writable
 from s3dis_seg.data.scans import UNITS
 
 _MOST_COMMENTS = 20
@@ -31,6 +31,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--prediction-field", metavar="NAME", help="property that holds the predictions (default: prediction)"
     )
+    add_classes_argument(parser)
     parser.add_argument("--units", choices=UNITS, help="units of the coordinates (default: m, if the height fits)")
     parser.add_argument(
         "--points", metavar="N", type=number(int, 1), default=3_000_000,
@@ -49,11 +50,11 @@ def run(arguments):
     make_page(arguments.out, scan, warnings, _origin(scan), arguments.points)
 
 
-def make_page(out, scan, notes, made, most_points=None, **classes):
-    """Write the page of a segmented scan and say what it holds. made, notes, classes: as `write_page` takes them."""
+def make_page(out, scan, notes, made, most_points=None):
+    """Write the page of a segmented scan and say what it holds. made, notes: as `write_page` takes them."""
     from s3dis_seg.report.page import MOST_POINTS, write_page
 
-    shown = write_page(out, scan, made=made, notes=notes, most_points=most_points or MOST_POINTS, **classes)
+    shown = write_page(out, scan, made=made, notes=notes, most_points=most_points or MOST_POINTS)
     thinned = "" if shown == len(scan) else f", of {len(scan):,}"
     print(f"wrote {out}: {shown:,} points{thinned}, {out.stat().st_size / 1e6:.1f} MB; open it in a browser")
 
@@ -61,14 +62,15 @@ def make_page(out, scan, notes, made, most_points=None, **classes):
 def _segmented(arguments):
     """The scan with its predictions and labels. -> Scan, list of warnings"""
     from s3dis_seg.data.scans import doubt_about_labels, labels_of, read_scan
+    from s3dis_seg.data.scans.labels import predictions_of
 
-    scan = read_scan(arguments.scan, arguments.units)
+    scan = read_scan(arguments.scan, arguments.units, classes_of(arguments))
     warnings = list(scan.warnings)
     if arguments.prediction_field or scan.predictions is not None:
-        scan = replace(scan, predictions=labels_of(scan, arguments.prediction_field or "prediction"))
+        scan = replace(scan, predictions=predictions_of(scan, arguments.prediction_field or "prediction"))
     if arguments.label_field:
         scan = replace(scan, labels=labels_of(scan, arguments.label_field))
-        if doubt := doubt_about_labels(scan.labels):
+        if doubt := doubt_about_labels(scan.labels, scan.classes):
             warnings.append(f"{arguments.scan}: {doubt}")
     return scan, list(dict.fromkeys(warnings))
 

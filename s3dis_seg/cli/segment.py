@@ -1,8 +1,8 @@
 """Label every point of a scan. The result keeps everything that is in the file.
 
-Reads .ply, .las, .laz, .npy, .txt, .xyz, .csv, .pcd and prepared rooms (.h5); writes the format of OUT's suffix. The
-result has a `prediction` and a `confidence` for every point. The colours of the predicted classes are written to red,
-green, blue; the scan's own colours are kept in scan_red, scan_green, scan_blue.
+Reads .ply, .las, .laz, .npy, .npz, .txt, .xyz, .csv, .pcd and prepared rooms (.h5); writes the format of OUT's suffix.
+The result has a `prediction` and a `confidence` for every point. The colours of the predicted classes are written to
+red, green, blue; the scan's own colours are kept in scan_red, scan_green, scan_blue.
 
 Examples:
   s3dis-seg segment scan.ply --out segmented.ply
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from s3dis_seg import __version__
-from s3dis_seg.classes import CLASSES, UNLABELLED, colors_of
+from s3dis_seg.classes import S3DIS, UNLABELLED
 from s3dis_seg.cli.options import add_network_arguments, network_of, number, require_writable
 from s3dis_seg.cli.progress import bar, duration
 from s3dis_seg.data.scans import READABLE, UNITS, WRITABLE, read_scan, write_scan
@@ -123,7 +123,10 @@ def run(arguments):
     if licence := _licence_of(card):
         print(f"licence of the weights: {licence}")
     outs = [out for _, out in jobs]
-    print(f"next: s3dis-seg view {shlex.quote(str(outs[0]))}")
+    classes = ""
+    if card.classes != S3DIS and outs[0].suffix.lower() != ".ply":  # a .ply names its classes
+        classes = f" --classes {shlex.quote(str(arguments.checkpoint))}"
+    print(f"next: s3dis-seg view {shlex.quote(str(outs[0]))}{classes}")
 
 
 def _segment(segmenter, path, out, arguments, counter, seconds):
@@ -145,9 +148,12 @@ def _segment(segmenter, path, out, arguments, counter, seconds):
     del plan
 
     start = time.perf_counter()
-    scan.predictions, scan.confidence = result.predictions, result.confidence
+    scan.predictions, scan.confidence, scan.classes = result.predictions, result.confidence, segmenter.card.classes
+    if path.suffix.lower() == ".h5":  # the labels of a prepared room are class numbers
+        scan.classes = scan.classes.numbered()
     renamed = write_scan(out, scan, arguments.keep_rgb)
     seconds |= result.seconds | {"writing": time.perf_counter() - start}
+    _tell([f"its property {name} holds words and is not in the output" for name in scan.words])
     _tell([f"the scan had a property {old} already; it is called {new} now" for old, new in renamed.items()])
     _print_classes(result, segmenter.card.class_names)
     steps = [f"{step} {duration(spent)}" for step, spent in seconds.items() if spent >= _SHORTEST]
@@ -250,9 +256,6 @@ def _write_page(segmenter, scan, arguments, notes):
     from s3dis_seg.cli.report import make_page
 
     card = segmenter.card
-    colors = colors_of(np.arange(len(card.class_names)))
-    if tuple(card.class_names) != CLASSES:
-        scan.labels = None  # numbers of S3DIS's classes, which these predictions cannot be compared with
     made = [
         ("Scan", scan.path.name),
         ("Weights", f"{arguments.checkpoint} ({card.sha256[:8]}), {card.model or 'network'}"),
@@ -262,7 +265,7 @@ def _write_page(segmenter, scan, arguments, notes):
     ]
     if licence := _licence_of(card):
         made.append(("Licence of the weights", licence))
-    make_page(arguments.report, scan, notes, made, class_names=card.class_names, colors=colors)
+    make_page(arguments.report, scan, notes, made)
 
 
 def _licence_of(card):
@@ -273,15 +276,16 @@ def _print_classes(result, class_names):
     total = len(result.predictions)
     counts = np.bincount(result.predictions, minlength=256)
     sums = np.bincount(result.predictions, result.confidence, minlength=256)
-    print(f"{'class':<12}{'points':>15}{'share':>8}{'confidence':>12}")
+    width = max(12, *(len(name) + 1 for name in class_names))
+    print(f"{'class':<{width}}{'points':>15}{'share':>8}{'confidence':>12}")
     for index in np.argsort(-counts[: len(class_names)], kind="stable"):
         if counts[index]:
             print(
-                f"{class_names[index]:<12}{counts[index]:>15,}{counts[index] / total:>8.1%}"
+                f"{class_names[index]:<{width}}{counts[index]:>15,}{counts[index] / total:>8.1%}"
                 f"{sums[index] / counts[index]:>12.2f}"
             )
     if counts[UNLABELLED]:
-        print(f"{'none':<12}{counts[UNLABELLED]:>15,}{counts[UNLABELLED] / total:>8.1%}{0:>12.2f}")
+        print(f"{'none':<{width}}{counts[UNLABELLED]:>15,}{counts[UNLABELLED] / total:>8.1%}{0:>12.2f}")
     labelled = total - counts[UNLABELLED]
     if labelled:
         unsure = int((result.confidence < _UNSURE).sum()) - counts[UNLABELLED]

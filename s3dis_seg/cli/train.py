@@ -22,6 +22,7 @@ from pathlib import Path
 
 from s3dis_seg.cli import progress
 from s3dis_seg.cli.options import number
+from s3dis_seg.data.rooms.room import area_of
 from s3dis_seg.files import InputError
 from s3dis_seg.models.config import BLOCKS, CONVOLUTIONS, GRAPHS, MODELS
 from s3dis_seg.training.config import AMP, CLASS_WEIGHTS, RECIPES, TrainConfig
@@ -97,6 +98,12 @@ def add_arguments(parser):
         metavar="PARTS",
         type=number(int, 1),
         help="compute a step in parts, which needs less memory; BatchNorm normalises each part on its own (default: 1)",
+    )
+    recipe.add_argument(
+        "--freeze",
+        metavar="STEPS",
+        type=number(int, 0),
+        help="with --from: for so many steps only the layers after the backbone learn (default: 0)",
     )
     recipe.add_argument(
         "--lr", metavar="RATE", type=number(float, 0, above=True), help=_help("learning rate at the start", "lr")
@@ -175,16 +182,20 @@ def run(arguments):
         return run_folds(arguments, given)
     with StopSignals() as signals:
         config = _resumed_config(given) if arguments.resume else config_of(given)
-        outcome = train_and_show(config, arguments.out, arguments.resume, arguments, signals, arguments.time_limit)
+        notes = () if arguments.resume else _about_validation(config, given)
+        limit = arguments.time_limit
+        outcome = train_and_show(config, arguments.out, arguments.resume, arguments, signals, limit, notes)
     if outcome.reason == "stopped":
         raise KeyboardInterrupt
 
 
-def train_and_show(config, out, resume, arguments, signals, time_limit):
-    """Train, with a progress bar and a line an epoch. arguments: device and workers. -> RunOutcome"""
+def train_and_show(config, out, resume, arguments, signals, time_limit, notes=()):
+    """Train, with a progress bar and a line an epoch. arguments: device and workers; notes: sentences. -> RunOutcome"""
     from s3dis_seg.training import train
 
     with _Display(out, quiet=not is_first_process()) as display:
+        for sentence in notes:
+            display.note(sentence)
         outcome = train(
             config,
             out,
@@ -214,6 +225,8 @@ def config_of(given):
     if given.get("start"):
         before, changes = _settings_of(given["start"])
         settings, overrides = before | settings, (changes if "model" not in given else {}) | overrides
+    elif settings.get("freeze"):
+        raise InputError("--freeze keeps layers of a checkpoint as they are; name one by --from, or leave it away")
     if settings.get("published_blocks") and settings["grid"]:
         raise InputError("--recipe published takes blocks that are not thinned; leave --grid away")
     if settings.get("published_blocks") and settings.get("block_size", 1.0) != 1.0:
@@ -266,6 +279,28 @@ def _rooms(given, recipe):
         "test_rooms": tuple(room.name for room in split.test),
         "test_area": given.get("test_area"),
     }
+
+
+def _about_validation(config, given):
+    """What to say where nobody has chosen the rooms for validation. Yields sentences."""
+    if config.recipe == "published" or any(name in given for name in ("val_rooms", "split_file")):
+        return
+    if not config.val_rooms:
+        yield (
+            "there is one room to train on and none to validate: the last weights are the result, and nothing says how "
+            "good they are; cut the scan with s3dis-seg prepare --cut 0.2"
+        )
+    elif all(area_of(name) is None for name in config.train_rooms):
+        yield f"for validation: {_listed(config.val_rooms)} (--val-rooms names others)"
+    if len(config.train_rooms) == 1 and config.val_rooms and not config.val_rooms[0].endswith("_val"):
+        yield (
+            f"only {config.train_rooms[0]} is left to train on; to train on every scan, cut each of them with "
+            "s3dis-seg prepare --cut 0.2"
+        )
+
+
+def _listed(names):
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more rooms" if len(names) > 3 else "")
 
 
 def _overrides(given):

@@ -21,7 +21,7 @@ import math
 import sys
 from pathlib import Path
 
-from s3dis_seg.cli.options import number
+from s3dis_seg.cli.options import add_classes_argument, classes_of, number
 from s3dis_seg.data.scans import UNITS, read_scan
 from s3dis_seg.data.scans.labels import doubt_about_labels, labels_of
 from s3dis_seg.files import InputError
@@ -48,6 +48,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--label-field", metavar="NAME", help="property that holds the labels (default: the first with a usual name)"
     )
+    add_classes_argument(parser)
     parser.add_argument(
         "--ceiling", action=argparse.BooleanOptionalAction, default=False, help="show ceiling and beams, too"
     )
@@ -79,11 +80,11 @@ def run(arguments):
     _refuse_combinations(arguments)
     if not arguments.save:
         check_window()
-    scan = read_scan(arguments.scan, arguments.units)
+    scan = read_scan(arguments.scan, arguments.units, classes_of(arguments))
     warnings = list(scan.warnings)
     if arguments.label_field:
         scan.labels = labels_of(scan, arguments.label_field)
-        if doubt := doubt_about_labels(scan.labels):
+        if doubt := doubt_about_labels(scan.labels, scan.classes):
             warnings.append(f"{arguments.scan}: {doubt}")
     for warning in dict.fromkeys(warnings):
         print(f"warning: {warning}")

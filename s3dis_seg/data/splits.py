@@ -9,6 +9,7 @@ from s3dis_seg.data.rooms.room import area_of
 from s3dis_seg.files import InputError
 
 _VALIDATE_EVERY = 8  # every 8th training room validates
+_TRAIN, _VAL = "_train", "_val"  # how the rooms of a scan end that `prepare --cut` has cut in two
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,9 @@ def split_rooms(rooms, test_area=None, val_rooms=None, test_rooms=None, train_ro
 
     test_area: this area (1-6) tests. test_rooms, val_rooms, train_rooms: lists of room names; the area may be left out
     where the rest is unambiguous, and `*` stands for anything. What neither tests nor validates trains, unless
-    train_rooms names the rooms that do. val_rooms None: every 8th of the remaining rooms by sorted name, the first one
-    included; an empty list: none. split_file: a text file that says all of it instead,
+    train_rooms names the rooms that do. val_rooms None: where scans were cut in two (name_train, name_val), the latter
+    parts; otherwise every 8th of the remaining rooms by sorted name, the first one included; one room alone trains. An
+    empty list: none. split_file: a text file that says all of it instead,
 
         [train]
         Area_1_office_1
@@ -58,9 +60,14 @@ def split_rooms(rooms, test_area=None, val_rooms=None, test_rooms=None, train_ro
     else:
         train = _named(train_rooms, rooms, "the rooms to train on")
     if val_rooms is None and len(train) > 1:
-        named_val = sorted(train)[::_VALIDATE_EVERY]
+        named_val = _cut_off(train) or sorted(train)[::_VALIDATE_EVERY]
         train = [name for name in train if name not in named_val]
     return _split(rooms, train, named_val, test)
+
+
+def _cut_off(names):
+    """The rooms that are the validation part of a scan whose other part is there, too."""
+    return [name for name in names if name.endswith(_VAL) and name.removesuffix(_VAL) + _TRAIN in names]
 
 
 def _by_name(rooms):

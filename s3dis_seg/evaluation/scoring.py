@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from s3dis_seg.classes import CLASSES
 from s3dis_seg.data.blocks.datasets import blocks_as_published
 from s3dis_seg.data.blocks.published import published_corners
 from s3dis_seg.data.rooms.room import area_of
 from s3dis_seg.data.scans import read_scan
-from s3dis_seg.data.scans.labels import doubt_about_labels, labels_of
+from s3dis_seg.data.scans.labels import doubt_about_labels, labels_of, predictions_of
 from s3dis_seg.evaluation.predictions import key_of, load_predictions, save_predictions
 from s3dis_seg.files import InputError
 from s3dis_seg.metrics import confusion_matrix, scores
@@ -100,14 +99,16 @@ def _predict_blocks(segmenter, room, progress):
     return np.concatenate(labels), np.concatenate(predictions), []
 
 
-def score_scan(path, label_field=None, prediction_field=None):
-    """Compare the predictions of a segmented scan with its labels. -> (C, C) confusion, rows = labels; list of warnings
+def score_scan(path, label_field=None, prediction_field=None, classes=None):
+    """Compare the predictions of a segmented scan with its labels. -> (C, C) confusion, rows = labels; names of the
+    classes; list of warnings
 
     label_field: the property that holds the labels; None looks for the usual names. prediction_field: the property that
-    holds the predictions; None is `prediction`. InputError where one of them is missing.
+    holds the predictions; None is `prediction`. classes: as `read_scan` takes them. InputError where
+    one of the properties is missing.
     """
     field = prediction_field or "prediction"
-    scan = read_scan(path, units="m")
+    scan = read_scan(path, units="m", classes=classes)
     if field not in scan.columns:
         remedy = "name another with --prediction-field" if prediction_field else "segment it first"
         raise InputError(
@@ -121,9 +122,10 @@ def score_scan(path, label_field=None, prediction_field=None):
             "name the property that holds them with --label-field"
         )
     warnings = list(scan.warnings)
-    if label_field is not None and (doubt := doubt_about_labels(labels)):
+    if label_field is not None and (doubt := doubt_about_labels(labels, scan.classes)):
         warnings.append(f"{path}: {doubt}")
-    return confusion_matrix(labels, labels_of(scan, field), len(CLASSES)), list(dict.fromkeys(warnings))
+    confusion = confusion_matrix(labels, predictions_of(scan, field), len(scan.classes))
+    return confusion, scan.classes.names, list(dict.fromkeys(warnings))
 
 
 def levels_of_rooms(confusions, class_names, folds=None):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from s3dis_seg.classes import CLASSES
+from s3dis_seg.classes import S3DIS, Classes
 from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.files import InputError
 from s3dis_seg.models.config import DeepGCNConfig, shortened
@@ -49,7 +49,15 @@ def require_classes(found, expected, path):
 
 def require_believable(card, path):
     """InputError where a number of a card is out of any range that makes sense, before anything is allocated for it."""
-    faults = [*_faults_of_network(card.config), *faults_of_blocks(card.blocks), *_faults_of_words(card)]
+    _refuse([*_faults_of_network(card.config), *faults_of_blocks(card.blocks), *_faults_of_words(card)], path)
+
+
+def require_names(names, num_classes, path):
+    """InputError where the names of the classes in a file are no names, or not as many as its network has outputs."""
+    _refuse(list(_faults_of_names(names, num_classes)), path)
+
+
+def _refuse(faults, path):
     if faults:
         raise InputError(f"{path} is damaged or no checkpoint of ours: {faults[0]}; copy or download it again")
 
@@ -80,12 +88,7 @@ def faults_of_blocks(blocks):
 def _faults_of_words(card):
     if card.model is not None and not isinstance(card.model, str):
         yield "the name of its network is no text"
-    if not all(isinstance(name, str) and 0 < len(name) <= 200 for name in card.class_names):
-        yield "the names of its classes are no texts of 1 to 200 characters"
-    elif len(set(card.class_names)) < len(card.class_names):
-        yield "two of its classes have the same name"
-    if len(card.class_names) != card.config.num_classes:
-        yield f"it names {len(card.class_names)} classes for {card.config.num_classes} outputs"
+    yield from _faults_of_names(card.class_names, card.config.num_classes)
     if not isinstance(card.provenance, dict) or not is_words(card.provenance):
         yield "its provenance is no dictionary of texts and numbers"
         return
@@ -96,6 +99,15 @@ def _faults_of_words(card):
         yield f"its temperature is {shortened(card.temperature)}; expected {TEMPERATURES[0]} to {TEMPERATURES[1]}"
     if not isinstance(card.provenance.get("origin", {}), dict):
         yield "the origin of its weights is no dictionary"
+
+
+def _faults_of_names(names, num_classes):
+    if not all(isinstance(name, str) and 0 < len(name) <= 200 for name in names):
+        yield "the names of its classes are no texts of 1 to 200 characters"
+    elif len(set(names)) < len(names):
+        yield "two of its classes have the same name"
+    if len(names) != num_classes:
+        yield f"it names {len(names)} classes for {shortened(num_classes)} outputs"
 
 
 def is_words(value, depth=0):
@@ -126,14 +138,14 @@ def _is_number(value):
 class Card:
     """What a checkpoint says about its weights.
 
-    model: name in the zoo the network was made from, None when unknown. class_names: by label. blocks: how to cut the
+    model: name in the zoo the network was made from, None when unknown. classes: by label. blocks: how to cut the
     inputs. provenance: anything worth telling (training rooms, epochs, scores, licence), texts and numbers only.
     sha256 of the file, in hexadecimal, is there after loading.
     """
 
     model: str | None
     config: DeepGCNConfig
-    class_names: tuple = CLASSES
+    classes: Classes = S3DIS
     blocks: BlockSettings = field(default_factory=BlockSettings)
     provenance: dict = field(default_factory=dict)
     sha256: str = ""
@@ -143,6 +155,11 @@ class Card:
     def temperature(self):
         """By which confidences are made honest, see `s3dis_seg calibrate`; 1 where nobody has measured it. -> float"""
         return self.provenance.get("temperature", 1.0)
+
+    @property
+    def class_names(self):
+        """By label. -> tuple of texts"""
+        return self.classes.names
 
     @property
     def untrained(self):

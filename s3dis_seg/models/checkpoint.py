@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from s3dis_seg.classes import CLASSES
 from s3dis_seg.data.blocks.settings import BlockSettings
+from s3dis_seg.data.class_file import stored_classes, text_of_classes
 from s3dis_seg.files import InputError, replacing
-from s3dis_seg.models.card import SCHEMA_VERSION, Card, plain, require_believable, require_classes
+from s3dis_seg.models.card import SCHEMA_VERSION, Card, plain, require_believable, require_classes, require_names
 from s3dis_seg.models.config import DeepGCNConfig, model_config, shortened
 from s3dis_seg.models.deepgcn import DeepGCN
 from s3dis_seg.models.official import read_official
@@ -47,6 +47,7 @@ def save_checkpoint(
         "model": card.model,
         "config": asdict(model.config),
         "class_names": list(card.class_names),
+        "classes": text_of_classes(card.classes),
         "blocks": asdict(card.blocks),
         "provenance": card.provenance,
         "state_dict": {name: value.half() if half and value.dim() > 1 else value for name, value in weights.items()},
@@ -66,8 +67,9 @@ def load_checkpoint(path: str | Path, model: str | None = None, **overrides) -> 
     path: a file, or the name of shipped weights (see `find_checkpoint`). A file of our own knows its network; `model`
     and `overrides` (as in `create_model`) may then only confirm it. A file in the layout of lightaime/deep_gcns_torch
     (with or without "module." before its keys) needs `model`, and brings the input normalisation it was trained with.
-    No code in the file is run. InputError when the file is missing or damaged, holds something else or other classes,
-    or does not fit the network.
+    Its classes are those it was trained on, however many; `num_classes` among the overrides confirms their number.
+    No code in the file is run. InputError when the file is missing or damaged, holds something else or another number
+    of classes than was named, or does not fit the network.
     """
     path = find_checkpoint(path)
     content, sha256 = _read(path)
@@ -190,15 +192,19 @@ def _own(content, path, model, overrides):
         card = Card(
             model=content["model"],
             config=DeepGCNConfig(**content["config"]),
-            class_names=tuple(content["class_names"]),
             blocks=BlockSettings(**content["blocks"]),
             provenance=content["provenance"],
             schema_version=version,
         )
-        state = content["state_dict"]
+        state, names = content["state_dict"], content["class_names"]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is incomplete or damaged ({_cut(error)}); copy or download it again") from error
-    require_classes(card.config.num_classes, overrides.get("num_classes", len(CLASSES)), path)
+    require_classes(card.config.num_classes, overrides.get("num_classes", card.config.num_classes), path)
+    require_names(names, card.config.num_classes, path)
+    try:
+        card.classes = stored_classes(names, content.get("classes"), "its class list")
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {_cut(error)}; copy or download it again") from error
     wanted = model_config(model, **overrides) if model else replace(card.config, **_known(overrides))
     differing = [
         f"{f.name}={getattr(card.config, f.name)!r}"

@@ -14,10 +14,12 @@ def confusion_picture(path, scores, title):
     if scores.points == 0:
         raise InputError(f"no point has both a label and a prediction, so there is no confusion matrix for {path}")
     count = len(scores.class_names)
-    width, height = max(6.5, 3.2 + 0.48 * count), 2.1 + 0.42 * count
+    longest = max(map(len, scores.class_names))
+    left, top = max(1.9, 0.9 + 0.085 * longest), max(1.85, 1.1 + 0.06 * longest)  # inches for names and points
+    width, height = max(6.5, left + 1.3 + 0.48 * count), top + 0.25 + 0.42 * count
     figure = Figure(figsize=(width, height), dpi=140)
     FigureCanvasAgg(figure)
-    axes = figure.add_axes((1.9 / width, 0.25 / height, 0.48 * count / width, 0.42 * count / height))
+    axes = figure.add_axes((left / width, 0.25 / height, 0.48 * count / width, 0.42 * count / height))
     _draw_cells(axes, scores)
     _draw_names(axes, scores)
     title = title.encode(errors="backslashreplace").decode()  # no font has the bytes of a name that is no UTF-8

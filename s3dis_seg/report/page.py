@@ -18,7 +18,7 @@ from string import Template
 
 import numpy as np
 
-from s3dis_seg.classes import CLASSES, COLORS, UNLABELLED, UNLABELLED_COLOR
+from s3dis_seg.classes import UNLABELLED
 from s3dis_seg.files import InputError, replacing
 from s3dis_seg.metrics import confusion_matrix, reliability, scores
 from s3dis_seg.report import page_facts, page_parts
@@ -45,26 +45,24 @@ class _Classes:
     count: int
 
     @classmethod
-    def of(cls, names, colors):
-        palette = np.tile(UNLABELLED_COLOR, (256, 1))
-        palette[: len(names)] = colors
-        unknown = [""] * (UNLABELLED - len(names))
-        return cls([*names, *unknown, "unlabelled"], palette, len(names))
+    def of(cls, classes):
+        unknown = [""] * (UNLABELLED - len(classes))
+        return cls([*classes.names, *unknown, "unlabelled"], classes.color_table, len(classes))
 
 
-def write_page(path, scan, class_names=CLASSES, colors=COLORS, made=(), notes=(), most_points=MOST_POINTS):
+def write_page(path, scan, made=(), notes=(), most_points=MOST_POINTS):
     """Write a segmented scan as a self-contained HTML page. -> number of points in its 3-D view
 
-    scan: a Scan with predictions; its colours, confidence and labels are shown where it has them. class_names, colors:
-    of the C classes, (C, 3) uint8. made: pairs of texts, how the predictions were made. notes: sentences for the top of
-    the page. most_points: larger scans are thinned evenly in the 3-D view; all figures are of all points.
+    scan: a Scan with predictions, of the C classes that it names; its colours, confidence and labels are shown where it
+    has them. made: pairs of texts, how the predictions were made. notes: sentences for the top of the page.
+    most_points: larger scans are thinned evenly in the 3-D view; all figures are of all points.
     InputError where the scan cannot be shown or the file cannot be written.
     """
     require_page_name(path)
-    _require_predictions(scan, len(class_names))
+    _require_predictions(scan, len(scan.classes))
     notes = list(notes)
     scan = _usable(scan, notes)
-    classes = _Classes.of(class_names, colors)
+    classes = _Classes.of(scan.classes)
     places = [] if scan.confidence is None else _doubtful_places(scan)
     columns, facts, order = view_of(scan, classes.colors, places, most_points)
     if len(order) < len(scan):
@@ -192,8 +190,7 @@ def _pictures(scan, order, colorings, classes):
     """Still pictures of a part of the points, spread evenly: for paper, and where there is no WebGL 2. -> HTML"""
     hand = -(-len(order) // HANDS)
     some = _part(scan, order[: max(_IN_PICTURE // hand, 1) * hand])
-    # Ceilings are cut away by the numbers that they have among the classes of S3DIS.
-    seen = look(some, _PICTURE, ceiling=tuple(classes.names[: classes.count]) != CLASSES)
+    seen = look(some, _PICTURE)
     figures = []
     for name in colorings:
         labels = {"prediction": some.predictions, "truth": some.labels}.get(name)

@@ -35,6 +35,7 @@ class TrainConfig:
     batch_size: blocks a step of the optimizer, over all processes. accumulate: in how many parts a process computes
     its share of a step, to save memory. The loss stays the same mean, but BatchNorm normalises each part on its own.
     schedule: "halving" (every 20 epochs) or "cosine" (a warm-up, then down to zero at the end of the last epoch).
+    freeze: for how many steps the head and the backbone stay as they are, their BatchNorm statistics included.
     class_weights: "none", or "sqrt" to weigh rare classes more; lovasz: how much of the Lovász loss is added to the
     cross entropy; see losses.py.
     statistics_blocks: over how many training blocks BatchNorm's statistics are measured again before each validation
@@ -48,6 +49,7 @@ class TrainConfig:
     test_rooms: tuple[str, ...] = ()
     test_area: int | None = None
     start: str = ""
+    freeze: int = 0
     recipe: str = "standard"
     model: str = "resgcn28"
     overrides: dict = field(default_factory=dict)

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from s3dis_seg.classes import Classes
 from s3dis_seg.data.blocks.augment import augment
 from s3dis_seg.data.blocks.datasets import BlockDataset, blocks_as_published, tallest
 from s3dis_seg.data.blocks.settings import BlockSettings
@@ -42,9 +43,13 @@ class Data:
     training: Dataset
     validation: Dataset | None
     unchanged: Dataset
-    class_names: tuple
+    classes: Classes
     settings: BlockSettings
     licence: str
+
+    @property
+    def class_names(self):
+        return self.classes.names
 
     @cached_property
     def untrained(self):
@@ -70,8 +75,17 @@ def open_data(config):
     blocks = _blocks(config, settings, training, is_training=True)
     others = _blocks(config, settings, validation, is_training=False) if validation else None
     unchanged = _blocks(replace(config, augment=False), settings, training, is_training=True)
+    _require_labels(blocks, "training", config.data)
+    if others is not None:
+        _require_labels(others, "validation", config.data)
     licence = LICENCE if any(map(_is_of_s3dis, training)) else ""
-    return Data(blocks, others, unchanged, blocks.class_names, settings, licence)
+    return Data(blocks, others, unchanged, blocks.classes, settings, licence)
+
+
+def _require_labels(blocks, side, folder):
+    """InputError where no point of the rooms of a side has a label."""
+    if not np.any(blocks.class_counts):
+        raise InputError(f"no point of the {side} rooms of {folder} has a label; name other rooms for the {side}")
 
 
 def _is_of_s3dis(room):

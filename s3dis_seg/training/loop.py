@@ -38,7 +38,7 @@ from s3dis_seg.training.run import (
     run_folder,
     stored_run,
 )
-from s3dis_seg.training.start import begin_with
+from s3dis_seg.training.start import begin_with, told_of_start
 from s3dis_seg.training.statistics import quieten_silent_channels, renew_statistics
 from s3dis_seg.training.stored import restore_optimizer, restore_scaler
 
@@ -76,6 +76,8 @@ def train(
         team.wait()  # no process writes before all have checked the folder
         data = open_data(config)
         batch_size, num_steps = batches(config, len(data.training), team)
+        if config.freeze and team.size > 1:
+            raise InputError("--freeze works with one process only; leave torchrun or --freeze away")
         _require_steps(config, stored, num_steps, out)
         state = first_state(config, data, team, operations, stored, out / "last.pt")
         plan = _plan(config, data, state, batch_size, num_steps, team)
@@ -83,6 +85,8 @@ def train(
         with run_folder(out, resume) if writes else nullcontext():
             record = Record(out, plan, data, state, watcher, writes)
             watcher.begin(plan)
+            if state.origin and not stored:
+                watcher.note(told_of_start(state.origin, data.class_names))
             if not stored:
                 record.save()  # a full or write-protected disk is found now, not after an epoch
             reason = _epochs(_Run(plan, data, state, team, record, watcher, workers, must_stop))
@@ -163,8 +167,9 @@ def _epochs(run):
             # Seeded, so that a run resumed here draws the same numbers.
             _seed_step(state.model, config.seed, run.record.steps, run.team)
             blocks = _statistics_batches(data, config, run.team, state.progress.epoch, plan.batch_size)
-            renew_statistics(state.model, blocks)
-            quieten_silent_channels(state.model)
+            frozen = (state.model.head, state.model.backbone) if run.record.steps <= config.freeze else ()
+            renew_statistics(state.model, blocks, frozen)
+            quieten_silent_channels(state.model, frozen)
         results = None
         if validates:
             run.record.save()
@@ -181,7 +186,6 @@ def _steps_of_epoch(run, parallel, loader, weights):
     config, state, team = run.plan.config, run.state, run.team
     progress, num_steps = state.progress, run.plan.steps_per_epoch
     look_every = run.watcher.look_every if team.device.type == "cuda" else 1
-    state.model.train()
     inputs = iter(loader)
     sums, clock = torch.zeros(5, dtype=torch.float64, device=team.device), time.monotonic()
     while progress.step < num_steps:
@@ -212,12 +216,21 @@ def _step(state, parallel, batch, lr, number, config, team, weights):
     """One step of the optimizer. number: of the step, counted from 0 over all epochs. -> as `gradients`"""
     for group in state.optimizer.param_groups:
         group["lr"] = lr
+    set_training(state.model, frozen=number < config.freeze)
     _seed_step(state.model, config.seed, number, team)
     sums = gradients(parallel, *batch, config, state.scaler, team, weights)
     state.scaler.step(state.optimizer)
     state.scaler.update()
     state.optimizer.zero_grad(set_to_none=True)
     return sums
+
+
+def set_training(model, frozen=False):
+    """Training mode. frozen: head and backbone get no gradients and keep their BatchNorm statistics."""
+    model.train()
+    for part in (model.head, model.backbone):
+        part.train(not frozen)
+        part.requires_grad_(not frozen)
 
 
 def gradients(model, features, labels, config, scaler, team, weights=None):

@@ -208,7 +208,7 @@ class Record:
         return Card(
             self.plan.config.model,
             self.state.model.config,
-            self.data.class_names,
+            self.data.classes,
             self.data.settings,
             self._provenance(),
         )

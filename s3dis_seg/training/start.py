@@ -1,6 +1,7 @@
 """Weights to begin a training with: those of a network that has learned other rooms, or other classes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from s3dis_seg.files import InputError
 from s3dis_seg.models.checkpoint import load_checkpoint
@@ -27,8 +28,20 @@ def begin_with(path, model, class_names):
         state[name] = wanted[name]
     model.load_state_dict(state)
     return {
+        "checkpoint": Path(path).name,
         "sha256": card.sha256,
+        "kept_classes": [name for name in class_names if name in rows],
         "train_rooms": list(card.provenance.get("train_rooms", [])),
         "origin": dict(card.provenance.get("origin", {})),
         "licence": card.provenance.get("licence", ""),
     }
+
+
+def told_of_start(origin, class_names):
+    """What a training begins with, in words. origin: as `begin_with` returns it"""
+    kept = origin["kept_classes"]
+    new = [name for name in class_names if name not in kept]
+    told = f"begins with the weights of {origin['checkpoint']}"
+    if not kept:
+        return f"{told}, which knows none of the classes; the last layer is new"
+    return f"{told}, which knows {', '.join(kept)}" + (f"; new: {', '.join(new)}" if new else "")

@@ -8,7 +8,7 @@ norm multiplies by 1 / sqrt(eps), which is 316. Where an odd block wakes such a 
 same weights had a validation loss of 15.8 with such channels and of 0.62 with the floor of `LEAST_VARIANCE`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -18,7 +18,7 @@ LEAST_VARIANCE = 0.01  # of a channel, as a share of the median over the channel
 
 
 @torch.no_grad()
-def renew_statistics(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
+def renew_statistics(model: nn.Module, batches: Iterable[torch.Tensor], frozen: Sequence[nn.Module] = ()) -> None:
     """Measure mean and variance of every BatchNorm again, at the present weights.
 
     batches: of features (B, N, 9) on the device of the model, at least one, all of the same size. The statistics become
@@ -28,14 +28,17 @@ def renew_statistics(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
 
     Dropout and stochastic dilation act as in training, because the weights were fitted with them. Processes that share
     a process group call this together, each with its share of every batch, and get the same statistics. Works on a
-    loaded checkpoint as well. Afterwards every module has the mode and the momentum it had.
+    loaded checkpoint as well. frozen: parts of the model that use the statistics they have, and keep them.
+    Afterwards every module has the mode and the momentum it had.
     """
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+    norms = _norms(model, frozen)
     modes = {module: module.training for module in model.modules()}
     means, variances = {norm: [] for norm in norms}, {norm: [] for norm in norms}
     try:
         with _statistics_of_last_batch(norms):
             model.train()
+            for part in frozen:
+                part.eval()
             for features in batches:
                 model(features)
                 for norm in norms:
@@ -51,17 +54,24 @@ def renew_statistics(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
 
 
 @torch.no_grad()
-def quieten_silent_channels(model: nn.Module) -> int:
+def quieten_silent_channels(model: nn.Module, frozen: Sequence[nn.Module] = ()) -> int:
     """Raise every variance of a BatchNorm to at least LEAST_VARIANCE times the median of its layer.
 
-    A channel that is constant on the blocks of the training stays so: nothing changes there. -> number of channels
+    A channel that is constant on the blocks of the training stays so: nothing changes there. frozen: parts of the model
+    that keep their statistics. -> number of channels
     """
     number = 0
-    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm1d)):
+    for norm in _norms(model, frozen):
         least = LEAST_VARIANCE * float(norm.running_var.median())
         number += int((norm.running_var < least).sum())
         norm.running_var.clamp_(min=least)
     return number
+
+
+def _norms(model, frozen):
+    """Every BatchNorm of a model but for those of its frozen parts. -> list of modules"""
+    kept = {module for part in frozen for module in part.modules()}
+    return [module for module in model.modules() if isinstance(module, nn.BatchNorm1d) and module not in kept]
 
 
 @contextmanager

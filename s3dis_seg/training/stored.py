@@ -57,8 +57,8 @@ def restore_optimizer(optimizer, stored, path):
     moments = stored.get("state") if isinstance(stored, dict) else None
     groups = stored.get("param_groups") if isinstance(stored, dict) else None
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    # Before the first step there are no moments.
-    if not isinstance(moments, dict) or set(moments) not in (set(), set(range(len(parameters)))):
+    # Before the first step there are no moments, and none of parameters that are frozen.
+    if not isinstance(moments, dict) or not set(moments) <= set(range(len(parameters))):
         raise _damaged(path, "the state of its optimizer does not fit the network")
     if not all(_are_moments(moments[number], parameters[number]) for number in moments):
         raise _damaged(path, "the state of its optimizer does not fit the network")

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from s3dis_seg.classes import CLASSES, COLORS, UNLABELLED, UNLABELLED_COLOR, colors_of
+from s3dis_seg.classes import UNLABELLED, UNLABELLED_COLOR
 from s3dis_seg.files import InputError
 
 GREY = np.array((128, 128, 128), np.uint8)  # points without a colour of their own
 RIGHT, WRONG = np.array((190, 200, 210), np.uint8), np.array((215, 25, 28), np.uint8)
-_OVERHEAD = CLASSES.index("ceiling"), CLASSES.index("beam")
+_OVERHEAD = "ceiling", "beam"
 _HEAD_HEIGHT = 1.5  # metres above the floor; a prediction of ceiling below this height is a mistake, and stays visible
 
 
@@ -40,11 +40,11 @@ def _scan_colors(scan):
 
 
 def _prediction_colors(scan):
-    return colors_of(scan.predictions)
+    return scan.classes.colors_of(scan.predictions)
 
 
 def _truth_colors(scan):
-    return colors_of(scan.labels)
+    return scan.classes.colors_of(scan.labels)
 
 
 def _error_colors(scan):
@@ -107,9 +107,9 @@ def legend(scan, coloring, points=None):
     """
     points = slice(None) if points is None else np.unique(points[points >= 0])
     if coloring == "prediction":
-        return _classes_in(scan.predictions[points])
+        return _classes_in(scan.predictions[points], scan.classes)
     if coloring == "truth":
-        return _classes_in(scan.labels[points])
+        return _classes_in(scan.labels[points], scan.classes)
     if coloring == "errors":
         unlabelled = (scan.labels[points] == UNLABELLED).any()
         return [("right", RIGHT), ("wrong", WRONG), *([_UNLABELLED_ENTRY] if unlabelled else [])]
@@ -122,9 +122,12 @@ def legend(scan, coloring, points=None):
 _UNLABELLED_ENTRY = ("unlabelled", UNLABELLED_COLOR)
 
 
-def _classes_in(labels):
+def _classes_in(labels, classes):
+    """An entry for each class that occurs; a number beyond the classes, as other programs may write, is named by it."""
     present = np.unique(labels)
-    entries = [(CLASSES[label], COLORS[label]) for label in present[present != UNLABELLED]]
+    known = [int(label) for label in present if label != UNLABELLED]
+    names = [classes.names[label] if label < len(classes) else f"class {label}" for label in known]
+    entries = list(zip(names, classes.color_table[known]))
     return [*entries, _UNLABELLED_ENTRY] if UNLABELLED in present else entries
 
 
@@ -133,17 +136,18 @@ def points_below_ceiling(scan):
 
     Hidden is what is labelled ceiling or beam, and what is predicted so in the upper part of the scan: the same points
     whatever the colouring. A prediction of ceiling low in a room is a mistake and stays in the picture. Without labels
-    and predictions, the upper 5 % of the height is hidden.
+    and predictions, or where none of the classes has one of these names, the upper 5 % of the height is hidden.
     """
     low, high = _floor_and_ceiling(scan.xyz)
     z = scan.xyz[:, 2]
-    if scan.labels is None and scan.predictions is None:
+    overhead_classes = [number for number, name in enumerate(scan.classes.names) if name.lower() in _OVERHEAD]
+    if not overhead_classes or (scan.labels is None and scan.predictions is None):
         hidden = z > low + 0.95 * (high - low)
         return ~hidden, f"{hidden.sum():,} points in the upper 5 % of the height" if hidden.any() else ""
     nothing = np.zeros(len(z), bool)
     overhead = z > min(low + _HEAD_HEIGHT, (low + high) / 2)
-    labelled = nothing if scan.labels is None else np.isin(scan.labels, _OVERHEAD)
-    predicted = nothing if scan.predictions is None else np.isin(scan.predictions, _OVERHEAD) & overhead
+    labelled = nothing if scan.labels is None else np.isin(scan.labels, overhead_classes)
+    predicted = nothing if scan.predictions is None else np.isin(scan.predictions, overhead_classes) & overhead
     hidden = labelled | predicted
     said = " or ".join(word for word, some in (("labelled", labelled), ("predicted", predicted)) if some.any())
     return ~hidden, f"{hidden.sum():,} points {said} ceiling or beam" if said else ""

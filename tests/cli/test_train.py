@@ -13,10 +13,13 @@ import pytest
 
 from s3dis_seg.cli import train as command
 from s3dis_seg.cli.main import main
+from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms.prepared import write_room
 from s3dis_seg.data.rooms.room import room_of
 from s3dis_seg.files import InputError
-from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state
+from s3dis_seg.models.card import Card
+from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
+from s3dis_seg.models.zoo import create_model
 from s3dis_seg.training import RunOutcome, Watcher, stored_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +64,60 @@ def test_the_published_recipe_does_not_validate(rooms):
     assert config.val_rooms == ()
     assert (config.grid, config.frame_size, config.published_blocks) == (0.0, math.inf, True)
     assert config_of(rooms, "--recipe", "published", "--val-rooms", "Area_2_*").val_rooms
+
+
+def a_checkpoint(folder, **blocks):
+    network = create_model("resgcn7", channels=8, k=4)
+    card = Card("resgcn7", network.config, blocks=BlockSettings(**blocks))
+    save_checkpoint(folder / "before.pt", network, card)
+    return str(folder / "before.pt")
+
+
+def test_a_checkpoint_to_begin_with_brings_its_network_and_its_blocks(rooms, tmp_path):
+    before = a_checkpoint(tmp_path, num_points=256, grid=0.03, block_size=1.5)
+    config = config_of(rooms, "--from", before, "--recipe", "modern", "--freeze", "20")
+    assert (config.start, config.model, config.overrides) == (before, "resgcn7", {"channels": 8, "k": 4})
+    assert (config.num_points, config.grid, config.block_size, config.freeze) == (256, 0.03, 1.5, 20)
+    assert (config.schedule, config.statistics_blocks) == ("cosine", 96)
+    config = config_of(rooms, "--from", before, "--num-points", "512", "--epsilon", "0.5")
+    assert (config.num_points, config.overrides["epsilon"]) == (512, 0.5)
+
+
+def test_another_network_beside_a_checkpoint_to_begin_with_is_refused(rooms, tmp_path, capsys):
+    before = a_checkpoint(tmp_path, num_points=128)
+    words = ["train", "--data", rooms, "--out", str(tmp_path / "run"), "--from", before, "--device", "cpu"]
+    for flags in (["--model", "resgcn14", "--channels", "8", "--k", "4"], ["--channels", "16"], ["--conv", "mr"]):
+        assert main([*words, *flags]) == 2
+        assert (
+            "holds another network than the flags describe; leave --model and its flags away" in capsys.readouterr().err
+        )
+        assert not (tmp_path / "run").exists()
+
+
+def test_layers_are_frozen_only_with_a_checkpoint_to_begin_with(rooms):
+    with pytest.raises(InputError, match="name one by --from, or leave it away"):
+        config_of(rooms, "--freeze", "20")
+
+
+@pytest.mark.parametrize(
+    ("names", "words", "told"),
+    [
+        (["a"], [], ["there is one room to train on and none to validate"]),
+        (["a", "b"], [], ["for validation: a (--val-rooms", "only b is left to train on"]),
+        (["a_train", "a_val"], [], ["for validation: a_val"]),
+        (["a", "b", "c"], [], ["for validation: a"]),
+        (["a", "b", "c"], ["--val-rooms", "b"], []),
+        (["Area_1_a", "Area_1_b", "Area_2_c"], [], []),
+    ],
+)
+def test_what_validates_is_told_where_nobody_has_chosen_it(tmp_path, names, words, told):
+    for name in names:
+        write_room(room_of(name, np.eye(3), np.zeros((3, 3)), np.zeros(3)), tmp_path)
+    given = parsed("--data", str(tmp_path), "--out", "run", *words)
+    said = list(command._about_validation(command.config_of(given), given))
+    assert len(said) == len(told)
+    for sentence, beginning in zip(said, told):
+        assert sentence.startswith(beginning)
 
 
 def test_flags_win_over_the_recipe(rooms):

@@ -49,6 +49,25 @@ def test_one_room_alone_trains():
     assert (names(split.train), split.val, split.test) == (["Area_1_hallway_1"], [], [])
 
 
+def test_rooms_without_areas_are_split_like_others():
+    rooms = [Room(name) for name in ("garden", "hall", "val_attic", "val_cellar")]
+    assert names(split_rooms(rooms).val) == ["garden"]
+    split = split_rooms(rooms, val_rooms=["val/*"], test_rooms=["hall"])
+    assert (names(split.train), names(split.val), names(split.test)) == (
+        ["garden"],
+        ["val_attic", "val_cellar"],
+        ["hall"],
+    )
+    assert names(split_rooms(rooms[:2]).train) == ["hall"]
+
+
+def test_the_parts_of_scans_that_were_cut_off_for_validation_validate():
+    rooms = [Room(name) for name in ("hall_train", "hall_val", "yard_train", "yard_val", "shed", "odd_val")]
+    split = split_rooms(rooms)
+    assert names(split.val) == ["hall_val", "yard_val"]
+    assert names(split.train) == ["hall_train", "odd_val", "shed", "yard_train"]
+
+
 @pytest.mark.parametrize(
     "choice, words",
     [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from s3dis_seg.classes import CLASSES
+from s3dis_seg.classes import CLASSES, Classes
 from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms.open import open_rooms
 from s3dis_seg.data.rooms.prepared import RoomFile, write_room
@@ -203,7 +203,7 @@ def test_kept_predictions_of_odd_content_are_made_again(tmp_path, name, content)
 
 def test_other_classes_are_refused(folder):
     segmenter = segmenter_of()
-    segmenter.card.class_names = ("wall", "floor")
+    segmenter.card.classes = Classes.named(("wall", "floor"))
     with pytest.raises(InputError, match="checkpoint knows wall, floor"):
         score_room(segmenter, RoomFile(folder / "Area_1_office_1.h5"))
 

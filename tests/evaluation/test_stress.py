@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from s3dis_seg.classes import CLASSES
+from s3dis_seg.classes import CLASSES, Classes
 from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.rooms.open import open_rooms
 from s3dis_seg.data.rooms.prepared import write_room
@@ -110,6 +110,6 @@ def test_unlabelled_points_do_not_count(tmp_path):
 
 def test_a_checkpoint_with_other_classes_is_refused(rooms):
     other = segmenter()
-    other.card.class_names = ("wall", "floor")
+    other.card.classes = Classes.named(("wall", "floor"))
     with pytest.raises(InputError, match="checkpoint knows wall, floor"):
         stress(other, rooms)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from s3dis_seg.classes import CLASSES
+from s3dis_seg.classes import CLASSES, S3DIS, Classes
 from s3dis_seg.data.blocks.settings import BlockSettings
+from s3dis_seg.data.class_file import classes_of_text
 from s3dis_seg.files import InputError
 from s3dis_seg.models import shipped
 from s3dis_seg.models.card import Card
@@ -35,7 +36,7 @@ def model():
 
 @pytest.fixture
 def saved(model, tmp_path):
-    card = Card("resgcn28", model.config, CLASSES, BLOCKS, {"rooms": ["Area_1_office_2"], "miou": np.float64(0.5)})
+    card = Card("resgcn28", model.config, S3DIS, BLOCKS, {"rooms": ["Area_1_office_2"], "miou": np.float64(0.5)})
     save_checkpoint(tmp_path / "best.pt", model, card)
     return tmp_path / "best.pt"
 
@@ -243,13 +244,29 @@ def test_missing_files_and_folders_are_told(tmp_path):
 
 def test_another_number_of_classes_is_told(tmp_path):
     other = create_model("resgcn28", num_classes=20, **SMALL)
-    save_checkpoint(tmp_path / "c.pt", other, Card(None, other.config, tuple(map(str, range(20)))))
+    save_checkpoint(tmp_path / "c.pt", other, Card(None, other.config, Classes.named(map(str, range(20)))))
     with pytest.raises(InputError, match="tells 20 classes apart, but 13 are expected"):
-        load_checkpoint(tmp_path / "c.pt")
+        load_checkpoint(tmp_path / "c.pt", num_classes=13)
     assert load_checkpoint(tmp_path / "c.pt", num_classes=20)[0].config == other.config
     official_file(tmp_path / "c.pth", other.state_dict())
     with pytest.raises(InputError, match="tells 20 classes apart, but 13 are expected"):
         load_checkpoint(tmp_path / "c.pth", model="resgcn28", **SMALL)
+
+
+def test_classes_with_colours_and_values_travel_with_a_checkpoint(tmp_path):
+    classes = classes_of_text("ground #0a0b0c = 2\nÄste = 5, 64-70\nignore = rest", "x")
+    network = create_model("resgcn28", num_classes=2, **SMALL)
+    save_checkpoint(tmp_path / "c.pt", network, Card(None, network.config, classes))
+    assert load_checkpoint(tmp_path / "c.pt")[1].classes == classes
+
+
+def test_a_checkpoint_from_before_has_the_classes_that_it_names(tmp_path):
+    network = create_model("resgcn28", num_classes=2, **SMALL)
+    save_checkpoint(tmp_path / "c.pt", network, Card(None, network.config, Classes.named(["a", "b"])))
+    content = torch.load(tmp_path / "c.pt", weights_only=True)
+    del content["classes"]
+    torch.save(content, tmp_path / "c.pt")
+    assert load_checkpoint(tmp_path / "c.pt")[1].classes == Classes.named(["a", "b"])
 
 
 def test_an_official_file_without_a_model_says_which_flags_to_add(model, tmp_path):
@@ -353,6 +370,9 @@ WEIGHT = "head.linear.weight"
         (lambda content: content.update(class_names=["wall"] * 13), "same name"),
         (lambda content: content.update(class_names=["wall"]), "names 1 classes for 13 outputs"),
         (lambda content: content.update(class_names="abcdefghijklm"), "class names are no list"),
+        (lambda content: content.update(classes="wall = 1"), "it names its classes ceiling, floor"),
+        (lambda content: content.update(classes="x" * 10**6), "its classes cannot be read"),
+        (lambda content: content.update(classes=7), "its classes are no text"),
         (lambda content: content.update(model=["resgcn28"]), "name of its network"),
         (lambda content: content.update(provenance=[]), "provenance is no dictionary"),
         (lambda content: content.update(provenance={"untrained_classes": 3}), "untrained_classes"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s3dis_seg.classes import CLASSES, COLORS
+from s3dis_seg.classes import CLASSES, COLORS, Classes
 from s3dis_seg.data.scans import Scan
 from s3dis_seg.files import InputError
 from s3dis_seg.report.page import write_page
@@ -208,9 +208,8 @@ def test_a_bare_scan_has_only_what_it_has(scan, tmp_path):
 
 def test_hostile_names_are_text(scan, tmp_path):
     scan.path = Path("scans") / HOSTILE.replace("/", "\N{FRACTION SLASH}")
-    names = [*CLASSES[:FLOOR], HOSTILE, *CLASSES[FLOOR + 1 :]]
-    made = [(HOSTILE, HOSTILE)]
-    write_page(tmp_path / "page.html", scan, class_names=names, made=made, notes=[HOSTILE])
+    scan.classes = Classes.named([*CLASSES[:FLOOR], HOSTILE, *CLASSES[FLOOR + 1 :]])
+    write_page(tmp_path / "page.html", scan, made=[(HOSTILE, HOSTILE)], notes=[HOSTILE])
     page = Page(tmp_path / "page.html")
     assert [tag for tag, _ in page.tags].count("script") == 11
     assert page.text.count(HOSTILE) >= 5
@@ -219,11 +218,11 @@ def test_hostile_names_are_text(scan, tmp_path):
 
 
 def test_classes_other_than_those_of_s3dis_have_their_own_names_and_colours(scan, tmp_path):
-    names = [f"part {number}" for number in range(40)]
-    colors = np.tile(np.arange(40, dtype=np.uint8)[:, None] * 6, (1, 3))
+    names = tuple(f"part {number}" for number in range(40))
+    scan.classes = Classes(names, tuple((6 * number,) * 3 for number in range(40)), ())
     scan.predictions = np.where(scan.predictions == FLOOR, 33, 39).astype(np.uint8)
     scan.labels = None
-    write_page(tmp_path / "page.html", scan, class_names=names, colors=colors)
+    write_page(tmp_path / "page.html", scan)
     page = Page(tmp_path / "page.html")
     assert page.text.count("part 33") >= 2 and "wall" not in page.text.replace("Of a wall", "")
     assert page.facts()["classColors"][39] == [234, 234, 234]

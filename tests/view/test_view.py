@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from s3dis_seg.classes import CLASSES, COLORS, UNLABELLED_COLOR
+from s3dis_seg.data.class_file import classes_of_text
 from s3dis_seg.data.scans import Scan, read_scan
 from s3dis_seg.data.scans.labels import labels_of
 from s3dis_seg.files import InputError
@@ -144,6 +145,21 @@ def test_without_classes_the_upper_part_is_hidden(room):
     assert not shown[room.labels == CEILING].any()
     assert shown[room.labels == FLOOR].all()
     assert "upper 5 %" in said
+
+
+def test_classes_of_the_user_have_their_colours_names_and_ceilings(room):
+    room.classes = classes_of_text("a #010203 = 0\nb #040506 = 1\nCeiling = 2, rest", "x")
+    room.labels, room.predictions = room.labels % 3, None
+    assert {name for name, _ in legend(room, "truth")} <= {"a", "b", "Ceiling"}
+    assert as_set(*color_points(room, "truth")[room.labels == 0]) == {(1, 2, 3)}
+    assert (points_below_ceiling(room)[0] == (room.labels != 2)).all()
+    room.classes = classes_of_text("a = 0\nb = 1\nc = rest", "x")
+    assert "upper 5 %" in points_below_ceiling(room)[1]
+
+
+def test_a_number_beyond_the_classes_is_shown_by_its_number():
+    scan = Scan(np.eye(3), labels=np.array([0, 14, 255], np.uint8))
+    assert [name for name, _ in legend(scan, "truth")] == ["ceiling", "class 14", "unlabelled"]
 
 
 def test_labels_are_found_by_their_usual_names_but_not_in_las_files(tmp_path):

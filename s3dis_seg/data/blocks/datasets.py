@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from s3dis_seg.classes import CLASSES
+from s3dis_seg.classes import S3DIS, UNLABELLED
 from s3dis_seg.data.blocks.block import blocks_of
 from s3dis_seg.data.blocks.cloud import KeptPlaces, RoomPoints
 from s3dis_seg.data.blocks.columns import column_corners, column_points, height_tiles
@@ -25,9 +25,11 @@ from s3dis_seg.data.rooms.prepared import RoomFile
 from s3dis_seg.data.rooms.room import area_of
 from s3dis_seg.files import InputError
 
+_MOST_TRIES = 20  # columns looked at for one with a labelled point
+
 
 class BlockDataset(Dataset):
-    """The columns of prepared rooms, one block each.
+    """The columns of prepared rooms, one block each. Columns without any labelled point teach nothing and are left out.
 
     settings: a BlockSettings; stride: metres between columns; augment: a function of (xyz, rgb, rng) or None.
     training=True: in every epoch (`set_epoch`) each column is moved by up to half a stride, points are drawn afresh,
@@ -38,10 +40,10 @@ class BlockDataset(Dataset):
         self.settings, self.stride, self.training, self.seed, self.augment = settings, stride, training, seed, augment
         kept = KeptPlaces()
         self.sources = [RoomPoints(RoomFile(path), settings.grid, kept) for path in room_paths]
-        self.class_names = _same_classes([source.room for source in self.sources])
+        self.classes = _same_classes([source.room for source in self.sources])
         # (source, height range, corners) of every room, or of every slice of a room too tall for the network
         self._parts = [
-            (source, z_range, column_corners(source.cells, source.hi, settings.block_size, stride))
+            (source, z_range, _labelled_corners(source, settings.block_size, stride))
             for source in self.sources
             for z_range in height_tiles(source, settings.tallest)
         ]
@@ -74,8 +76,12 @@ class BlockDataset(Dataset):
     def _column(self, index, rng):
         """The column of an item, moved when training. -> source, corner (2,), Column, height range."""
         size = self.settings.block_size
-        # A column can touch an occupied cell and contain none of its points; then the next column is taken.
-        for number in (np.arange(len(self)) + index) % len(self):
+        # A column can touch a cell with labels and contain none of its labelled points; then the next one is taken.
+        # Thinning can remove the few labelled points of a room; then a column without any has to do.
+        without_labels = None
+        for tries, number in enumerate((np.arange(len(self)) + index) % len(self)):
+            if without_labels and tries >= _MOST_TRIES:
+                break
             part = int(np.searchsorted(self._ends, number, side="right"))
             source, z_range, corners = self._parts[part]
             corner = corners[number - (self._ends[part] - len(corners))]
@@ -85,9 +91,12 @@ class BlockDataset(Dataset):
                 places.insert(0, np.clip(corner + move, 0.0, np.maximum(source.hi[:2] - size, 0.0)))
             for place in places:
                 column = column_points(source, place, size, self.settings.num_points, z_range)
-                if column.num_inside:
+                if (column.labels != UNLABELLED).any():
                     return source, place, column, z_range
-        raise AssertionError("every room has a point, and every point lies in a column")
+                if column.num_inside and without_labels is None:
+                    without_labels = source, place, column, z_range
+        assert without_labels, "every room has a point, and every point lies in a column"
+        return without_labels
 
 
 class PublishedDataset(Dataset):
@@ -99,7 +108,7 @@ class PublishedDataset(Dataset):
     def __init__(self, room_paths, stride=1.0, num_points=4096, seed=0, normalization="none"):
         self.num_points, self.seed, self.normalization = num_points, seed, normalization
         self.sources = [RoomPoints(RoomFile(path), grid=0) for path in room_paths]
-        self.class_names = _same_classes([source.room for source in self.sources])
+        self.classes = _same_classes([source.room for source in self.sources])
         corners = [_kept_corners(source, stride) for source in self.sources]
         counts = [len(part) for part in corners]
         self._corners = np.concatenate([np.zeros((0, 2)), *corners])
@@ -135,7 +144,7 @@ class PointNetBlocks(Dataset):
     area: (n,) its area, 0 where the name says none.
     """
 
-    class_names = CLASSES
+    classes = S3DIS
 
     def __init__(self, files, rooms=None, normalization="none"):
         self.files, self.normalization = files, normalization
@@ -185,6 +194,15 @@ def _height(room):
     return ceiling - floor
 
 
+def _labelled_corners(source, block_size, stride):
+    """The columns of a room that touch a cell with a labelled point. -> (n, 2)"""
+    corners, labelled = column_corners(source.cells, source.hi, block_size, stride), source.room.labelled_cells
+    if labelled.all():
+        return corners
+    runs = [source.cells.runs(corner, corner + block_size) for corner in corners]
+    return corners[[any(labelled[first:last].any() for first, last in run) for run in runs]]
+
+
 def _kept_corners(source, stride):
     """The published columns of a room that hold enough points. -> (n, 2)."""
     corners = published_corners(source.hi, stride)
@@ -208,7 +226,7 @@ def _same_classes(rooms):
                 f"{room.path} has the classes {', '.join(room.class_names)}, {rooms[0].path} has "
                 f"{', '.join(rooms[0].class_names)}; prepare both from sources with the same classes"
             )
-    return rooms[0].class_names if rooms else CLASSES
+    return rooms[0].classes if rooms else S3DIS
 
 
 def _checked(index, length):

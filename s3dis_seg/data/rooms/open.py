@@ -9,8 +9,9 @@ from s3dis_seg.data.rooms.prepared import RoomFile, find_rooms
 def open_rooms(folder):
     """The rooms of a folder, sorted by name: prepared ones, or those of PointNet's block files.
 
-    -> list of RoomFile or PointNetRoom. Both have name, area, class_names, source, num_points, folder, fingerprint()
-    and has_all_points; where the latter is False, only drawn blocks are at hand. InputError without any room.
+    -> list of RoomFile or PointNetRoom. Both have name, area, classes, class_names, source, num_points, folder,
+    fingerprint() and has_all_points; where the latter is False, only drawn blocks are at hand. InputError without any
+    room.
     """
     if is_pointnet_folder(folder):
         files = PointNetFiles(folder)

@@ -15,7 +15,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from s3dis_seg.classes import CLASSES, UNLABELLED
+from s3dis_seg.classes import CLASSES, S3DIS, UNLABELLED
 from s3dis_seg.data.rooms.hdf5 import DAMAGES, own_dataset, require_stored
 from s3dis_seg.data.rooms.room import area_of
 from s3dis_seg.data.splits import similar_names
@@ -194,6 +194,7 @@ class PointNetRoom:
     """A room of which only drawn blocks are at hand. Has what a RoomFile has, but for its points."""
 
     has_all_points = False
+    classes = S3DIS
     class_names = CLASSES
     source = "PointNet"
 

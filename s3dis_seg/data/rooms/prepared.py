@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from s3dis_seg.classes import UNLABELLED
+from s3dis_seg.data.class_file import stored_classes, text_of_classes
 from s3dis_seg.data.rooms.cells import CellTable, HeightProfile, height_profile, sort_by_cell
 from s3dis_seg.data.rooms.hdf5 import DAMAGES, own_dataset, require_stored
 from s3dis_seg.data.rooms.room import Repair, Room, area_of
@@ -70,12 +71,13 @@ def _write(path, room, order, xyz, cells, profile):
         for group, table in (("cells", cells), ("profile", profile)):
             for name, values in vars(table).items():
                 file[f"{group}/{name}"] = values
-        # A dataset, because attributes are limited to 64 KB.
+        # Datasets, because attributes are limited to 64 KB.
+        file["classes"] = text_of_classes(room.classes)
         file["repairs"] = json.dumps([asdict(repair) for repair in room.repairs])
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["name"] = room.name
         file.attrs["source"] = room.source
-        file.attrs["class_names"] = json.dumps(room.class_names)
+        file.attrs["class_names"] = json.dumps(room.class_names, ensure_ascii=False)
         file.attrs["class_counts"] = np.bincount(room.labels, minlength=256)[: len(room.class_names)]
         file.attrs["offset"] = np.asarray(room.offset, np.float64)
         file.attrs["hi"] = xyz.max(axis=0).astype(np.float64)
@@ -128,8 +130,8 @@ _open_files = OrderedDict()
 class RoomFile:
     """A prepared room on disk, opened when it is first read. Safe to pickle and to use after a fork.
 
-    name, area, class_names, source, repairs: as in Room; offset: (3,) float64; hi: (3,) float64, the largest xyz (the
-    smallest is 0); num_points; class_counts: (C,) int64 points of each class; cells: CellTable;
+    name, area, classes, class_names, source, repairs: as in Room; offset: (3,) float64; hi: (3,) float64, the largest
+    xyz (the smallest is 0); num_points; class_counts: (C,) int64 points of each class; cells: CellTable;
     profile: HeightProfile. All of these are read once and kept; the points are not.
     """
 
@@ -202,6 +204,8 @@ class RoomFile:
             head["num_points"] = len(file["labels"])
             head["class_names"] = tuple(json.loads(head["class_names"]))
             _check_head(head)
+            text = _text_of(file, "classes") if file.id.links.exists(b"classes") else None
+            head["classes"] = stored_classes(head["class_names"], text, self.path.name)
         return head
 
     @property
@@ -213,8 +217,12 @@ class RoomFile:
         return area_of(self.name)
 
     @property
+    def classes(self):
+        return self._head["classes"]
+
+    @property
     def class_names(self):
-        return self._head["class_names"]
+        return self.classes.names
 
     @property
     def class_counts(self):
@@ -240,10 +248,7 @@ class RoomFile:
     def repairs(self):
         file = self._file
         with _damage_told(self.path):
-            repairs = own_dataset(file, "repairs")
-            if repairs.shape != ():
-                raise ValueError("its repairs are no text")
-            return tuple(Repair(**fields) for fields in json.loads(repairs.asstr()[()]))
+            return tuple(Repair(**fields) for fields in json.loads(_text_of(file, "repairs")))
 
     @cached_property
     def cells(self):
@@ -252,6 +257,15 @@ class RoomFile:
             table = CellTable(file["cells/indices"][:], file["cells/starts"][:])
             _check_cells(table, self.num_points)
         return table
+
+    @cached_property
+    def labelled_cells(self):
+        """Which cells have a point with a label. -> (K,) bool"""
+        if int(np.sum(self.class_counts)) == self.num_points:
+            return np.ones(len(self.cells.indices), bool)
+        _, (_, _, labels) = self._opened
+        with _damage_told(self.path):
+            return np.logical_or.reduceat(labels[:] != UNLABELLED, self.cells.starts[:-1])
 
     @cached_property
     def profile(self):
@@ -283,7 +297,7 @@ class RoomFile:
             labels,
             instances,
             self.source,
-            self.class_names,
+            self.classes,
             self.repairs,
         )
 
@@ -341,6 +355,14 @@ def _check_datasets(file):
         require_stored(dataset)
     if sizes["S"] != sizes["K"] + 1 or sizes["P"] == 0:
         raise ValueError(f"its tables hold {sizes['K']} cells and {sizes['S']} borders of {sizes['P']} points")
+
+
+def _text_of(file, name):
+    """A dataset that is one text. -> str; ValueError or KeyError where it is none"""
+    dataset = own_dataset(file, name)
+    if dataset.shape != ():
+        raise ValueError(f"its {name} are no text")
+    return dataset.asstr()[()]
 
 
 def _check_head(head):

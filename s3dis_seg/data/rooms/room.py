@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s3dis_seg.classes import CLASSES
+from s3dis_seg.classes import S3DIS, Classes
 
 _NO_INSTANCE = -1
 
@@ -37,8 +37,9 @@ class Room:
 
     name: "Area_3_hallway_3"; xyz: (P, 3) float32 metres from `offset`, the minimum on every axis is 0;
     offset: (3,) float64, the room's minimum corner in the coordinates of its source; rgb: (P, 3) uint8;
-    labels: (P,) uint8, 255 for unlabelled; instances: (P,) int32, -1 for none; source: where the room came from;
-    repairs: a Repair for each fault of the source that was mended, and for each file that was left out.
+    labels: (P,) uint8 numbers of `classes`, 255 for unlabelled; instances: (P,) int32, -1 for none; source:
+    where the room came from; repairs: a Repair for each fault of the source that was mended, and for each file that was
+    left out.
     """
 
     name: str
@@ -48,8 +49,12 @@ class Room:
     labels: np.ndarray
     instances: np.ndarray
     source: str
-    class_names: tuple = CLASSES
+    classes: Classes = S3DIS
     repairs: tuple = ()
+
+    @property
+    def class_names(self):
+        return self.classes.names
 
     @property
     def area(self):
@@ -67,7 +72,7 @@ def area_of(name):
     return int(match.group(1)) if match else None
 
 
-def room_of(name, xyz, rgb, labels, instances=None, source="", repairs=(), class_names=CLASSES):
+def room_of(name, xyz, rgb, labels, instances=None, source="", repairs=(), classes=S3DIS):
     """A Room from coordinates anywhere. xyz: (P, 3) float64 metres; the minimum corner becomes the offset."""
     offset = xyz.min(axis=0).astype(np.float64)
     if instances is None:
@@ -82,6 +87,6 @@ def room_of(name, xyz, rgb, labels, instances=None, source="", repairs=(), class
         np.asarray(labels, np.uint8),
         np.asarray(instances, np.int32),
         source,
-        tuple(class_names),
+        classes,
         tuple(repairs),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s3dis_seg.classes import CLASSES, UNLABELLED
+from s3dis_seg.classes import CLASSES, S3DIS, UNLABELLED, Classes
 from s3dis_seg.data.rooms.room import Room
 from s3dis_seg.data.scans.npy import mapped
 from s3dis_seg.files import InputError
@@ -22,18 +22,24 @@ _LARGEST_ROOM = 500.0  # metres; the largest of S3DIS has 70
 
 @dataclass(frozen=True)
 class RoomSource:
-    """A room that can be read. `points` is an estimate; `modified` the newest time stamp of its files."""
+    """A room that can be read.
+
+    points: an estimate. modified: the newest time stamp of its files. classes: those it will have. how: anything but
+    the path on which the room depends, in words; such as the property that holds the labels.
+    """
 
     name: str
     path: Path
     reader: Callable[[Path, str], Room]
     points: int
     modified: float
+    classes: Classes = S3DIS
+    how: str = ""
 
     @property
     def label(self):
         """What the prepared room will say about where it came from: the path below the folder of the release."""
-        return source_label(self.path)
+        return source_label(self.path) + (f", {self.how}" if self.how else "")
 
     def read(self):
         """-> Room; InputError naming file and line where it is damaged."""

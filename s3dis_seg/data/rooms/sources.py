@@ -5,6 +5,7 @@ from pathlib import Path
 from s3dis_seg.data.rooms.collected import find_npy_rooms
 from s3dis_seg.data.rooms.pointcept import find_pointcept_rooms
 from s3dis_seg.data.rooms.release import find_raw_rooms
+from s3dis_seg.data.scans import READABLE
 from s3dis_seg.files import InputError
 
 
@@ -29,6 +30,11 @@ def _nothing_found(folder):
         return f"{blocks} holds PointNet's ready-made blocks, which need no preparing: s3dis-seg train --data {blocks}"
     if next(folder.glob("*.h5"), None):
         return f"{folder} holds rooms that are prepared already: s3dis-seg train --data {folder}"
+    if scan := next((path for path in sorted(folder.iterdir()) if path.suffix.lower() in READABLE), None):
+        return (
+            f"{folder} holds no rooms of S3DIS but scans, such as {scan.name}; with labels of your own, name their "
+            "property with --label-field and their classes with --classes"
+        )
     hint = "; it holds an archive: unpack it first" if next(folder.glob("*.zip"), None) else ""
     return (
         f"{folder} holds no rooms{hint}; expected Area_1/office_1/Annotations/*.txt (the raw release), "

@@ -1,6 +1,6 @@
 """What a user brings, checked and converted in one place: scan files of every format, and points as arrays.
 
-    file -> columns (one module a format: ply, las, pcd, text, npy, room) -> Scan (read) -> file (write)
+    file -> columns (one module a format: ply, las, pcd, text, npy, npz, room) -> Scan (read) -> file (write)
 
 The names below are what other parts use.
 """

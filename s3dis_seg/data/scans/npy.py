@@ -19,7 +19,7 @@ def read(path):
     """
     with open(path, "rb") as file:
         if file.read(4) == b"PK\x03\x04":
-            raise InputError(f"{path} is an .npz archive; save the array of the points alone with numpy.save")
+            raise InputError(f"{path} is an .npz archive; give it the suffix .npz")
     table = mapped(path)
     if table.dtype.names:
         return _fields(path, table), None

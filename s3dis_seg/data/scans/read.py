@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from s3dis_seg.data.scans import las, npy, pcd, ply, room, text
+from s3dis_seg.classes import Classes
+from s3dis_seg.data.scans import las, npy, npz, pcd, ply, room, text
+from s3dis_seg.data.scans.class_comments import classes_in_header
 from s3dis_seg.data.scans.colors import color_names, colors_as_bytes, stacked
 from s3dis_seg.data.scans.labels import doubt_about_labels, labels_of
 from s3dis_seg.data.scans.scan import Scan
@@ -16,18 +18,19 @@ from s3dis_seg.data.scans.units import UNIT_NAMES, UNITS, check_units, likely_un
 from s3dis_seg.files import InputError
 
 _READERS = {
-    ".ply": ply.read, ".las": las.read, ".laz": las.read, ".npy": npy.read, ".txt": text.read, ".xyz": text.read,
-    ".csv": text.read, ".asc": text.read, ".pts": text.read, ".pcd": pcd.read, ".h5": room.read,
+    ".ply": ply.read, ".las": las.read, ".laz": las.read, ".npy": npy.read, ".npz": npz.read, ".txt": text.read,
+    ".xyz": text.read, ".csv": text.read, ".asc": text.read, ".pts": text.read, ".pcd": pcd.read, ".h5": room.read,
 }  # fmt: skip
 READABLE = tuple(_READERS)
 
 
-def read_scan(path: str | os.PathLike, units: str | None = None) -> Scan:
-    """Read a scan: .ply, .las, .laz, .npy, .txt, .xyz, .csv, .asc, .pts, .pcd, or a prepared room .h5. -> Scan
+def read_scan(path: str | os.PathLike, units: str | None = None, classes: Classes | None = None) -> Scan:
+    """Read a scan: .ply, .las, .laz, .npy, .npz, .txt, .xyz, .csv, .asc, .pts, .pcd, or a prepared room .h5. -> Scan
 
     units: "m", "cm" or "mm" of the coordinates in the file; `xyz` is in metres. None takes metres and refuses extents
     that cannot be metres, except in a file that `segment` wrote: its units were given when it was made, so they are
     judged, applied and told in `warnings`.
+    classes: what its predictions and labels mean; None takes those that the file names, else those of S3DIS.
     Raises InputError where the file cannot be used.
     """
     path = Path(path)
@@ -35,6 +38,9 @@ def read_scan(path: str | os.PathLike, units: str | None = None) -> Scan:
         raise InputError(f"unknown units {units!r}; known: {', '.join(UNITS)}")
     columns, source = _columns(path)
     scan = _scan(path, columns, source)
+    _take_classes(scan, classes)
+    _take_predictions(scan)
+    _take_labels(scan)
     _apply_units(scan, units)
     return scan
 
@@ -67,6 +73,8 @@ def _scan(path, columns, source):
     if missing:
         raise InputError(f"{path} has no {', '.join(missing)} among its properties {', '.join(columns)}")
     scan = Scan(stacked([columns[names[axis]] for axis in "xyz"]), columns=columns, path=path, source=source)
+    scan.words = {name: values for name, values in columns.items() if values.dtype.kind == "U"}
+    scan.columns = {name: values for name, values in columns.items() if name not in scan.words}
     if len(scan) == 0:
         raise InputError(f"{path} has no points (0 rows); there is nothing to read")
     if not np.issubdtype(scan.xyz.dtype, np.floating):
@@ -75,9 +83,18 @@ def _scan(path, columns, source):
     if chosen:
         scan.rgb, notes = colors_as_bytes([columns[name] for name in chosen])
         scan.warnings += [f"{path}: {note}" for note in notes]
-    _take_predictions(scan)
-    _take_labels(scan)
     return scan
+
+
+def _take_classes(scan, given):
+    """Classes that are given, or that the file names."""
+    named = None
+    if given is None and isinstance(scan.source, ply.PlyFile):
+        named, fault = classes_in_header(scan.source.lines)
+        scan.warnings += [f"{scan.path}: {fault}"] if fault else []
+    elif scan.path.suffix.lower() == ".h5":
+        named, scan.source = scan.source, None
+    scan.classes = given or named or scan.classes
 
 
 def _take_predictions(scan):
@@ -95,7 +112,7 @@ def _take_labels(scan):
         scan.labels = scan.columns["classification"]
         return
     scan.labels = labels_of(scan)
-    doubt = "" if scan.labels is None else doubt_about_labels(scan.labels)
+    doubt = "" if scan.labels is None else doubt_about_labels(scan.labels, scan.classes)
     if doubt:
         scan.warnings.append(f"{scan.path}: {doubt}")
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from s3dis_seg.classes import S3DIS, Classes
+
 
 @dataclass
 class Scan:
@@ -15,6 +17,8 @@ class Scan:
     rgb: (P, 3) uint8, or None where the file has no colours (intensity alone counts as none).
     columns: every attribute of a point by its name in the file, (P,) each, coordinates and colours included, unchanged.
     predictions, confidence: (P,) uint8 and float32, from `segment` or from a file that it wrote.
+    classes: what the numbers of predictions and labels mean.
+    words: attributes that hold words instead of numbers, (P,) each, by their name in the file; they are not written.
     labels: (P,) uint8 or None; given class numbers, 255 for unlabelled, where an attribute with a usual name has them.
     path: the file, where there is one. warnings: sentences about what was odd in the file, for telling.
     source: what the reader of the format keeps, so that its writer can write everything again.
@@ -26,6 +30,8 @@ class Scan:
     predictions: np.ndarray | None = None
     confidence: np.ndarray | None = None
     labels: np.ndarray | None = None
+    classes: Classes = field(default=S3DIS, repr=False)
+    words: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     path: Path | None = None
     warnings: list[str] = field(default_factory=list)
     source: Any = field(default=None, repr=False)

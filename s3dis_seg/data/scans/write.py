@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from s3dis_seg.classes import colors_of
 from s3dis_seg.data.scans import las, npy, ply, text
+from s3dis_seg.data.scans.class_comments import with_classes
 from s3dis_seg.data.scans.colors import COLOR_NAMES, color_names
 from s3dis_seg.data.scans.scan import Scan
 from s3dis_seg.files import InputError, replacing
@@ -25,9 +25,10 @@ def write_scan(path: str | os.PathLike, scan: Scan, keep_rgb: bool = False) -> d
 
     Every attribute of a point is written. What else the file of the scan held (comments, faces, header) is kept where
     the format stays the same. Coordinates are written as the file had them, in its own units.
-    Predictions add the attributes `prediction` and `confidence`; class colours go to red, green, blue and the scan's
-    own to scan_red, scan_green, scan_blue. With keep_rgb the scan's own stay, and class colours go to class_red,
-    class_green, class_blue. An attribute that has one of these names already becomes source_<name>.
+    Predictions add the attributes `prediction` and `confidence`, and in a .ply comments that name the classes; class
+    colours go to red, green, blue and the scan's own to scan_red, scan_green, scan_blue. With keep_rgb the scan's own
+    stay, and class colours go to class_red, class_green, class_blue. An attribute that has one of these names already
+    becomes source_<name>.
     -> the attributes that were renamed for that reason, old name -> new name
     Raises InputError where the format is unknown or the file cannot be written.
     """
@@ -42,8 +43,11 @@ def write_scan(path: str | os.PathLike, scan: Scan, keep_rgb: bool = False) -> d
         if len(values) != len(scan):
             raise InputError(f"cannot write {path}: {name} has {len(values):,} values for {len(scan):,} points")
     same_format = scan.path is not None and _WRITERS.get(Path(scan.path).suffix.lower()) is writer
+    source = scan.source if same_format else None
+    if writer is ply.write and scan.predictions is not None:
+        source = with_classes(source, scan.classes)
     with replacing(path) as temporary:
-        writer(temporary, columns, scan.source if same_format else None)
+        writer(temporary, columns, source)
     return renamed
 
 
@@ -66,7 +70,7 @@ def _columns_to_write(scan, keep_rgb):
         if own and not before:
             moved = dict(zip(own, _SCAN_RGB))
         target = _RGB
-    ours |= dict(zip(target, _LazyColors.of(scan.predictions)))
+    ours |= dict(zip(target, _LazyColors.of(scan.predictions, scan.classes)))
     return _merged(columns, ours, moved)
 
 
@@ -91,18 +95,18 @@ class _LazyColors:
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, predictions, channel):
-        self.predictions, self.channel = predictions, channel
+    def __init__(self, predictions, classes, channel):
+        self.predictions, self.classes, self.channel = predictions, classes, channel
 
     @classmethod
-    def of(cls, predictions):
-        return [cls(predictions, channel) for channel in range(3)]
+    def of(cls, predictions, classes):
+        return [cls(predictions, classes, channel) for channel in range(3)]
 
     def __len__(self):
         return len(self.predictions)
 
     def __getitem__(self, part):
-        return colors_of(self.predictions[part])[:, self.channel]
+        return self.classes.colors_of(self.predictions[part])[:, self.channel]
 
     def __array__(self, dtype=None, copy=None):
         return self[:].astype(dtype or np.uint8)

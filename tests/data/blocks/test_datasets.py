@@ -1,6 +1,7 @@
 """Datasets of blocks."""
 
 import pickle
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from s3dis_seg.classes import Classes
 from s3dis_seg.data.blocks.augment import augment
 from s3dis_seg.data.blocks.datasets import BlockDataset, PointNetBlocks, PublishedDataset, tallest
 from s3dis_seg.data.blocks.published import published_corners
@@ -47,10 +49,34 @@ def test_items_are_features_and_labels(paths):
     assert (dataset[-1][0] == dataset[len(dataset) - 1][0]).all()
 
 
-def test_unlabelled_points_are_255(tmp_path):
+def test_unlabelled_points_are_255_and_take_part_as_context(tmp_path):
     room = a_room(0, "Area_1_office_1")
-    room.labels[:] = 255
-    _, labels = BlockDataset([write_room(room, tmp_path)], SMALL)[0]
+    room.labels[1:] = 255
+    features, labels = BlockDataset([write_room(room, tmp_path)], SMALL)[0]
+    assert (labels == 255).sum() >= len(features) - 1
+    assert len(features.unique(dim=0)) > 1
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_columns_without_a_labelled_point_are_left_out(tmp_path, training):
+    rng = np.random.default_rng(0)
+    xyz = rng.random((6000, 3)) * (12, 2, 2)
+    labels = np.where(xyz[:, 0] < 2, 3, 255)
+    room = room_of("hall", xyz, rng.integers(0, 256, (6000, 3)), labels)
+    path = write_room(room, tmp_path)
+    dataset = BlockDataset([path], replace(SMALL, grid=0.0), stride=0.5, training=training)
+    room.labels[:] = 3
+    whole = BlockDataset([write_room(room, tmp_path / "whole")], SMALL, stride=0.5, training=training)
+    assert 0 < len(dataset) < len(whole) / 3
+    assert all((dataset[number][1] != 255).any() for number in range(len(dataset)))
+    assert dataset.class_counts.tolist() == [0, 0, 0, (xyz[:, 0] < 2).sum(), *[0] * 9]
+
+
+def test_labels_that_thinning_removes_are_no_endless_search(tmp_path):
+    xyz = np.tile(np.arange(10.0)[:, None] * (1, 0, 0), (2, 1))
+    labels = np.repeat([255, 3], 10)  # every labelled point lies on an unlabelled one, which is kept
+    path = write_room(room_of("hall", xyz, np.zeros((20, 3)), labels), tmp_path)
+    _, labels = BlockDataset([path], SMALL)[0]
     assert (labels == 255).all()
 
 
@@ -150,7 +176,7 @@ def test_a_column_that_misses_all_points_gives_its_turn_to_the_next(tmp_path):
 
 def test_rooms_of_other_classes_are_refused_together(tmp_path):
     one, other = a_room(0, "Area_1_office_1"), a_room(1, "Area_1_office_2")
-    other.class_names = tuple(reversed(other.class_names))
+    other.classes = Classes.named(reversed(other.class_names))
     with pytest.raises(InputError, match="has the classes"):
         BlockDataset([write_room(one, tmp_path), write_room(other, tmp_path)], SMALL)
 

@@ -5,6 +5,8 @@ import h5py
 import numpy as np
 import pytest
 
+from s3dis_seg.classes import S3DIS, Classes
+from s3dis_seg.data.class_file import classes_of_text
 from s3dis_seg.data.rooms import prepared as rooms
 from s3dis_seg.data.rooms.prepared import RoomFile, find_rooms, write_room
 from s3dis_seg.data.rooms.room import Repair, area_of, room_of
@@ -39,6 +41,39 @@ def test_a_room_comes_back_as_it_was_written(tmp_path):
         assert getattr(back, field) == getattr(room, field)
     assert (back.xyz.dtype, back.rgb.dtype, back.labels.dtype) == (np.float32, np.uint8, np.uint8)
     assert (back.instances.dtype, back.offset.dtype) == (np.int32, np.float64)
+
+
+def test_classes_of_the_user_travel_with_a_room_and_old_rooms_have_those_they_name(tmp_path):
+    room = make_room()
+    room.classes = classes_of_text("ground #0a0b0c = 2\nÄste = 5, 64-70\nignore = rest", "x")
+    room.labels[:] = np.where(room.labels < 6, 0, 1)
+    path = write_room(room, tmp_path)
+    assert RoomFile(path).classes == room.classes and RoomFile(path).room().classes == room.classes
+    with h5py.File(path, "r+") as file:
+        del file["classes"]
+    assert RoomFile(path).classes == Classes.named(["ground", "Äste"])
+    path = write_room(make_room(), tmp_path)
+    with h5py.File(path, "r+") as file:
+        del file["classes"]
+    assert RoomFile(path).classes is S3DIS
+
+
+@pytest.mark.parametrize("value", ["wall = 1", "no class file", 3.0, np.zeros(2)])
+def test_damaged_classes_are_one_sentence(tmp_path, value):
+    path = write_room(make_room(), tmp_path)
+    with h5py.File(path, "r+") as file:
+        del file["classes"]
+        file["classes"] = value
+    with pytest.raises(InputError, match="is damaged"):
+        _ = RoomFile(path).classes
+
+
+def test_a_room_tells_which_cells_have_a_labelled_point(tmp_path):
+    xyz = np.array([[0, 0, 0], [0.1, 0, 0], [0.6, 0, 0], [1.2, 0, 0]])
+    room = room_of("a", xyz, np.zeros((4, 3)), np.array([255, 3, 255, 4]))
+    assert RoomFile(write_room(room, tmp_path)).labelled_cells.tolist() == [True, False, True]
+    room.labels[:] = 0
+    assert RoomFile(write_room(room, tmp_path)).labelled_cells.all()
 
 
 def test_a_room_file_tells_its_size_without_reading_points(tmp_path):

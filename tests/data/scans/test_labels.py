@@ -26,7 +26,7 @@ def test_int8_labels_with_minus_one_survive_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(("values", "found"), [
-    ([0, 13], "13"), ([0, -2], "-2"), ([0.5, 1.0], "0.5"), ([np.nan, 1.0], "nan"), (["a", "b"], "<U1"),
+    ([0, 13], "13"), ([0, -2], "-2"), ([0.5, 1.0], "0.5"), ([np.inf, 1.0], "inf"), (["a", "b"], "a"), ([1j], "complex"),
 ])  # fmt: skip
 def test_other_values_are_refused_where_the_property_was_named(values, found):
     assert labels_of(scan_with(values)) is None
