@@ -128,7 +128,7 @@ def first_state(config, data, team, operations=FAST, stored=None, path=None):
     scaler = torch.amp.GradScaler(team.device.type, enabled=config.amp == "fp16")
     state = RunState(model, make_optimizer(model, config), scaler, Progress(), origin)
     if stored:
-        restore_optimizer(state.optimizer, stored.get("optimizer"), path)
+        restore_optimizer(state.optimizer, stored.get("optimizer"), path, partly=config.freeze > 0)
         restore_scaler(state.scaler, stored.get("scaler"), path)
         state.progress = Progress(**stored["progress"])
     return state

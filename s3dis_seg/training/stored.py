@@ -48,17 +48,19 @@ def require_sound(state, path):
         raise _damaged(path, f"its number of threads is {shortened(state.get('threads'))}")
 
 
-def restore_optimizer(optimizer, stored, path):
+def restore_optimizer(optimizer, stored, path, partly=False):
     """Give a fresh optimizer the moments and the learning rate of a stored one. InputError where they do not fit it.
 
-    Everything else about the optimizer follows from the settings of the run.
+    Everything else about the optimizer follows from the settings of the run. partly: whether parameters may have been
+    frozen, so that there are no moments of them.
     """
     fresh = optimizer.state_dict()
     moments = stored.get("state") if isinstance(stored, dict) else None
     groups = stored.get("param_groups") if isinstance(stored, dict) else None
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    # Before the first step there are no moments, and none of parameters that are frozen.
-    if not isinstance(moments, dict) or not set(moments) <= set(range(len(parameters))):
+    numbers = set(range(len(parameters)))
+    # Before the first step there are no moments.
+    if not isinstance(moments, dict) or not (set(moments) in (set(), numbers) or (partly and set(moments) < numbers)):
         raise _damaged(path, "the state of its optimizer does not fit the network")
     if not all(_are_moments(moments[number], parameters[number]) for number in moments):
         raise _damaged(path, "the state of its optimizer does not fit the network")
