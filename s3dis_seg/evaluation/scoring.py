@@ -96,7 +96,7 @@ def score_scan(path, label_field=None, prediction_field=None):
     holds the predictions; None is `prediction`. InputError where one of them is missing.
     """
     field = prediction_field or "prediction"
-    scan = read_scan(path, units="m")
+    scan = read_scan(path, units="m", up="z")
     if field not in scan.columns:
         remedy = "name another with --prediction-field" if prediction_field else "segment it first"
         raise InputError(

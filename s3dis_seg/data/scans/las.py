@@ -78,7 +78,7 @@ def write(path, columns, source=None):
     """
     laspy = _laspy(path)
     if source is not None:
-        las = laspy.LasData(copy.deepcopy(source.header), source.points.copy())
+        las = laspy.LasData(_without_tree(source.header), source.points.copy())
         if "red" not in las.point_format.dimension_names:
             las = laspy.convert(las, point_format_id=_WITH_COLORS.get(las.point_format.id, 7))
     else:
@@ -98,6 +98,14 @@ def write(path, columns, source=None):
             las.write(file, do_compress=Path(path).suffix.lower() == ".laz")
         except RuntimeError as error:  # how the compressor reports a full disk
             raise OSError(str(error)) from error
+
+
+def _without_tree(header):
+    """A copy of a header as that of a plain file: the tree of a COPC file says where points lie in that file alone."""
+    header = copy.deepcopy(header)
+    for records in (header.vlrs, header.evlrs or []):
+        records[:] = [record for record in records if record.user_id != "copc"]
+    return header
 
 
 def _extra_type(dtype):

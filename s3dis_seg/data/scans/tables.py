@@ -1,5 +1,8 @@
 """Columns of tables that do not name them, or not well. Letters: P points."""
 
+import io
+import re
+
 import numpy as np
 
 from s3dis_seg.files import InputError
@@ -52,3 +55,23 @@ def whole_as_integers(values):
     with np.errstate(invalid="ignore"):
         whole = values.max() > 1 and bool(((values % 1 == 0) & (np.abs(values) < 2**31)).all())
     return values.astype(np.int32) if whole else values
+
+
+def numbers(text):
+    """Lines of numbers between single or several spaces or tabs. bytes -> (lines, numbers in a line) float64
+
+    Raises ValueError where a word is no number, or the lines differ in length.
+    """
+    import polars
+
+    first = text[: text.find(b"\n")]
+    if first.rstrip(b"\r").endswith(b" "):
+        text = re.sub(rb" +\r?\n", b"\n", text)
+    try:
+        frame = polars.read_csv(text, has_header=False, separator=" ", quote_char=None,
+                                schema={str(place): polars.Float64 for place in range(len(first.split()))})  # fmt: skip
+        if frame.null_count().sum_horizontal().item() == 0:
+            return frame.to_numpy(order="c")
+    except polars.exceptions.PolarsError:
+        pass  # numpy is slower, but takes several spaces, and tells what is wrong
+    return np.loadtxt(io.BytesIO(text), np.float64, comments=None, ndmin=2, encoding="latin-1")
