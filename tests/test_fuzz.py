@@ -11,16 +11,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 import fuzz
 
 
-@pytest.mark.parametrize(("kind", "count"), [
-    ("ply", 25), ("pcd", 25), ("las", 25), ("las14", 25), ("laz", 4), ("npy", 25), ("npz", 10), ("txt", 25),
-    ("xyz", 25), ("csv", 25), ("asc", 25), ("pts", 25), ("room", 25), ("checkpoint", 10), ("official", 10),
-    ("predictions", 25), ("split", 25),
-])  # fmt: skip
-def test_damaged_files_end_in_one_sentence(kind, count):
+def test_damaged_files_of_every_kind_end_in_one_sentence():
     pytest.importorskip("laspy")
-    results = list(fuzz.fuzz([kind], count, seed=1))
+    pytest.importorskip("plyfile")
+    results = list(fuzz.fuzz([], 8, seed=1))
     failures = [(name, cause) for name, _, causes in results for cause in causes if not cause.startswith("suspicious")]
-    assert results and not failures
+    assert len(results) > 35 and not failures
 
 
 def test_the_files_that_are_damaged_can_be_read_before(tmp_path):
@@ -28,7 +24,7 @@ def test_the_files_that_are_damaged_can_be_read_before(tmp_path):
     pytest.importorskip("plyfile")
     for kind, (path, points) in fuzz.valid_files(tmp_path).items():
         if kind != "npz-renamed":  # refused in one sentence also when it is sound
-            assert fuzz.read(path) == points
+            assert fuzz.read(kind, path) == points
 
 
 def test_the_same_seed_damages_a_file_in_the_same_way():

@@ -18,6 +18,7 @@ import random
 import re
 import resource
 import select
+import shutil
 import struct
 import subprocess
 import sys
@@ -25,13 +26,20 @@ import tempfile
 import warnings
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from fuzz_files import POINTS, ROOM, valid_files
+
+from s3dis_seg.files import InputError
 
 SECONDS = 10
+WARMING = 120  # seconds for the first file of a kind
 MEMORY = 200 << 20
 ADDRESSES = 16 << 30  # bytes of address space: what asks for more gets a MemoryError and does not stop the machine
 OUTCOMES = ("sentence", "read", "traceback", "dead", "too slow", "too much")
 FAILURES = OUTCOMES[2:]
-POINTS = 50
 _ODD_NUMBERS = (
     b"-1", b"0", b"1", b"3", b"49", b"51", b"4294967295", b"4294967296", b"9223372036854775808", b"1e99", b"1.5",
     b"nan", b"inf", b"", b"x", "²".encode(), "٣".encode(), b"9" * 4400, b"-9223372036854775808", b"100000000",
@@ -72,165 +80,6 @@ _TYPE_WORDS = tuple(
         "rgb",
     ]
 )
-
-
-# --- valid files ------------------------------------------------------------------------------------------------------
-
-
-def valid_files(folder):
-    """One small valid file of every kind. -> dict of kind: (path, number of points or None)"""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    xyz, rgb = rng.random((POINTS, 3)) * 3, rng.integers(1, 256, (POINTS, 3)).astype(np.uint8)
-    labels = rng.integers(0, 13, POINTS).astype(np.uint8)
-    files = {}
-    for make in (_ply_files, _las_files, _array_files, _text_files, _pcd_files, _our_files):
-        files |= make(folder, xyz, rgb, labels)
-    return files
-
-
-def _ply_files(folder, xyz, rgb, labels):
-    import numpy as np
-    from plyfile import PlyData, PlyElement
-
-    vertices = np.zeros(POINTS, [("x", "f8"), ("y", "f8"), ("z", "f8"), ("red", "u1"), ("green", "u1"), ("blue", "u1")])
-    for place, (axis, color) in enumerate(zip("xyz", ("red", "green", "blue"))):
-        vertices[axis], vertices[color] = xyz[:, place], rgb[:, place]
-    faces = np.empty(4, [("vertex_indices", "O"), ("material", "i4")])
-    faces["vertex_indices"] = [np.arange(3), np.arange(4), np.arange(3), np.arange(5)]
-    elements = [PlyElement.describe(vertices, "vertex"), PlyElement.describe(faces, "face")]
-    files = {}
-    for kind, text, order in (("ply-ascii", True, "="), ("ply-little", False, "<"), ("ply-big", False, ">")):
-        files[kind] = folder / f"{kind}.ply", POINTS
-        PlyData(elements, text, order, ["made for tests"]).write(str(files[kind][0]))
-    files["ply-faces-first"] = folder / "ply-faces-first.ply", POINTS
-    PlyData(elements[::-1], False, "<").write(str(files["ply-faces-first"][0]))
-    return files
-
-
-def _las_files(folder, xyz, rgb, labels):
-    import laspy
-    import numpy as np
-
-    files = {}
-    for kind, version, form in (("las", "1.2", 3), ("las14", "1.4", 7), ("laz", "1.2", 3), ("laz14", "1.4", 7)):
-        header = laspy.LasHeader(version=version, point_format=form)
-        header.scales = np.full(3, 0.001)
-        header.add_extra_dim(laspy.ExtraBytesParams("extra", np.float32))
-        las = laspy.LasData(header)
-        las.xyz, las.classification = xyz, labels
-        las.red, las.green, las.blue = (rgb.astype(np.uint16) * 257).T
-        files[kind] = folder / f"{kind}.{kind[:3]}", POINTS
-        las.write(str(files[kind][0]))
-    return files
-
-
-def _array_files(folder, xyz, rgb, labels):
-    import numpy as np
-
-    np.save(folder / "npy.npy", np.concatenate([xyz, rgb], axis=1))
-    record = np.zeros(POINTS, [("x", "f4"), ("y", "f4"), ("z", "f4"), ("label", "u1")])
-    np.save(folder / "npy-names.npy", record)
-    np.savez(folder / "renamed.npz", xyz=xyz)
-    (folder / "renamed.npz").rename(folder / "npz-renamed.npy")
-    return {"npy": (folder / "npy.npy", POINTS), "npy-names": (folder / "npy-names.npy", POINTS),
-            "npz-renamed": (folder / "npz-renamed.npy", None)}  # fmt: skip
-
-
-def _text_files(folder, xyz, rgb, labels):
-    files = {}
-    kinds = (
-        ("txt", " ", ""), ("xyz", "\t", "# x y z r g b\n"), ("csv", ",", "x,y,z,red,green,blue\n"),
-        ("asc", ";", "//X;Y;Z;R;G;B\n"), ("pts", " ", f"{POINTS}\n"),
-    )  # fmt: skip
-    for kind, mark, header in kinds:
-        lines = (mark.join(map(str, (*map(float, point), *map(int, color)))) for point, color in zip(xyz, rgb))
-        files[kind] = folder / f"{kind}.{kind}", POINTS
-        files[kind][0].write_text(header + "\n".join(lines) + "\n")
-    return files
-
-
-def _pcd_files(folder, xyz, rgb, labels):
-    import numpy as np
-
-    colors = (rgb.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)).astype(np.uint32)
-    table = np.zeros(POINTS, [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4")])
-    for place, axis in enumerate("xyz"):
-        table[axis] = xyz[:, place]
-    table["rgb"] = colors
-    columns = b"".join(table[name].tobytes() for name in table.dtype.names)
-    packed = lzf_literals(columns)
-    bodies = {
-        "ascii": "\n".join(" ".join(map(str, row)) for row in table.tolist()).encode() + b"\n",
-        "binary": table.tobytes(),
-        "binary_compressed": struct.pack("<II", len(packed), len(columns)) + packed,
-    }
-    files = {}
-    for form, body in bodies.items():
-        header = (
-            "# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7\nFIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F U\n"
-            f"COUNT 1 1 1 1\nWIDTH {POINTS}\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS {POINTS}\nDATA {form}\n"
-        )
-        kind = f"pcd-{form.removeprefix('binary_')}"
-        files[kind] = folder / f"{kind}.pcd", POINTS
-        files[kind][0].write_bytes(header.encode() + body)
-    return files
-
-
-def lzf_literals(content):
-    """Bytes in the LZF format, without any reference back but for runs of zeros: enough for a small valid file."""
-    out, place, pending = bytearray(), 0, bytearray()
-
-    def flush():
-        for start in range(0, len(pending), 32):
-            part = pending[start : start + 32]
-            out.append(len(part) - 1)
-            out.extend(part)
-        pending.clear()
-
-    while place < len(content):
-        run = 0
-        while place and run < 8 and place + run < len(content) and content[place + run] == content[place - 1]:
-            run += 1
-        if run >= 3:
-            flush()
-            out.extend(((run - 2) << 5, 0))
-            place += run
-        else:
-            pending.append(content[place])
-            place += 1
-    flush()
-    return bytes(out)
-
-
-def _our_files(folder, xyz, rgb, labels):
-    import torch
-
-    import s3dis_seg
-    from s3dis_seg.data.rooms.prepared import write_room
-    from s3dis_seg.data.rooms.room import Repair, room_of
-    from s3dis_seg.evaluation.predictions import save_predictions
-    from s3dis_seg.models.card import Card
-    from s3dis_seg.models.checkpoint import save_checkpoint
-    from s3dis_seg.models.official import layer_names
-
-    repairs = (Repair("Area_1/office_1/Annotations/chair_1.txt", 7, "a control character"),)
-    write_room(room_of("Area_1_office_1", xyz, rgb, labels, repairs=repairs), folder)
-    model = s3dis_seg.create_model("resgcn7", channels=8)
-    save_checkpoint(folder / "checkpoint.pt", model, Card(None, model.config), {"epoch": 1})
-    theirs = {ours: name for ours, name in layer_names({f"backbone.{place}.": 0 for place in range(6)}).items()}
-    state = {}
-    for key, value in model.state_dict().items():
-        layer, leaf = key.rsplit(".", 1)
-        state[f"{theirs[layer]}.{leaf}"] = value[:, :, None, None] if value.dim() == 2 else value
-    torch.save({"epoch": 1, "state_dict": state}, folder / "official.pth")
-    save_predictions(folder / "predictions.npz", "key", labels, labels)
-    (folder / "split.split").write_text("[train]\nArea_1_office_*\n[val]\n[test]\nArea_5_*  # the usual one\n")
-    return {"room": (folder / "Area_1_office_1.h5", POINTS), "room-values": (folder / "Area_1_office_1.h5", POINTS),
-            "checkpoint": (folder / "checkpoint.pt", None), "checkpoint-values": (folder / "checkpoint.pt", None),
-            "official": (folder / "official.pth", None), "official-values": (folder / "official.pth", None),
-            "predictions": (folder / "predictions.npz", None), "split": (folder / "split.split", None)}  # fmt: skip
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------
@@ -368,19 +217,26 @@ def _odd_value(rng):
 
 
 def _room_values(content, rng):
-    """A prepared room in which one to three datasets or attributes are missing, of another kind, or odd."""
+    return _hdf5_values(content, rng, [
+        "xyz", "rgb", "labels", "instances", "cells", "cells/indices", "cells/starts", "profile", "profile/starts",
+        "profile/bins", "profile/counts", "repairs",
+    ])  # fmt: skip
+
+
+def _pointnet_values(content, rng):
+    return _hdf5_values(content, rng, ["data", "label"])
+
+
+def _hdf5_values(content, rng, datasets):
+    """A file in which one to three of these datasets, or of its attributes, are missing, of another kind, or odd."""
     import h5py
     import numpy as np
 
     buffer, done = io.BytesIO(content), []
     with h5py.File(buffer, "r+") as file:
         for _ in range(rng.choice((1, 1, 2, 3))):
-            holder = file.attrs if rng.random() < 0.4 else file
-            names = [*file.attrs] if holder is file.attrs else [
-                "xyz", "rgb", "labels", "instances", "cells", "cells/indices", "cells/starts", "profile",
-                "profile/starts", "profile/bins", "profile/counts", "repairs",
-            ]  # fmt: skip
-            name = rng.choice(names)
+            holder = file.attrs if len(file.attrs) and rng.random() < 0.4 else file
+            name = rng.choice(datasets if holder is file else [*file.attrs])
             if name not in holder:
                 continue
             small = holder is file.attrs or (isinstance(holder[name], h5py.Dataset) and holder[name].nbytes < 1 << 20)
@@ -420,13 +276,19 @@ def _room_values(content, rng):
     return buffer.getvalue(), " + ".join(done)
 
 
-def _checkpoint_values(content, rng):
-    """A checkpoint in which one to three values are missing, doubled, or odd."""
+def _run_values(content, rng):
+    return _checkpoint_values(content, rng, "training_state")
+
+
+def _checkpoint_values(content, rng, part=None):
+    """A checkpoint in which one to three values (of a part of it) are missing, doubled, or odd."""
     import torch
 
     tree, done = torch.load(io.BytesIO(content), weights_only=True), []
     for _ in range(rng.choice((1, 1, 2, 3))):
-        holder, where = tree, []
+        holder, where = tree.get(part, tree), []
+        if not isinstance(holder, dict) or not holder:
+            break
         while True:
             key = rng.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
             where.append(str(key))
@@ -456,6 +318,28 @@ def _checkpoint_values(content, rng):
     except (RuntimeError, UnicodeError, ValueError):
         return content, "nothing: what was chosen cannot be saved"
     return buffer.getvalue(), " + ".join(done)
+
+
+def _predictions_values(content, rng):
+    """Kept predictions in which an array is missing, odd, of another shape, or many times larger than its file."""
+    import numpy as np
+
+    arrays = dict(np.load(io.BytesIO(content)))
+    name, what = rng.choice(sorted(arrays)), rng.choice(("gone", "odd", "type", "shape", "bomb", "object"))
+    old = arrays.pop(name)
+    if what == "odd":
+        arrays[name] = np.array(_odd_value(rng), dtype=object)
+    elif what == "type":
+        arrays[name] = old.astype(rng.choice(("S5", "U5", "O")) if old.dtype.kind == "U" else rng.choice("bhifdDSUO"))
+    elif what == "shape":
+        arrays[name] = rng.choice((old[None], old.ravel()[:-1], old.ravel()[:0], np.concatenate([old.ravel()] * 2)))
+    elif what == "bomb":
+        arrays[name] = np.zeros(400 << 20, np.uint8)
+    elif what == "object":
+        arrays[name] = np.array([print], dtype=object)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue(), f"{name} {what}"
 
 
 def _odd_tensor(value, rng):
@@ -496,7 +380,8 @@ def _odd_tensor(value, rng):
 
 
 _VALUE_DAMAGES = {
-    "room-values": _room_values, "checkpoint-values": _checkpoint_values, "official-values": _checkpoint_values
+    "room-values": _room_values, "checkpoint-values": _checkpoint_values, "official-values": _checkpoint_values,
+    "pointnet-values": _pointnet_values, "predictions-values": _predictions_values, "run-values": _run_values,
 }  # fmt: skip
 _DAMAGES = (_flip, _flip, _cut, _cut, _drop, _double, _extreme, _extreme, _odd_number, _odd_number, _other_word,
             _lines, _lines, _line_ends, _encoding, _long_line, _tail)  # fmt: skip
@@ -505,29 +390,12 @@ _DAMAGES = (_flip, _flip, _cut, _cut, _drop, _double, _extreme, _extreme, _odd_n
 # --- the worker -------------------------------------------------------------------------------------------------------
 
 
-def read(path):
-    """Read a file as the program does. -> number of points, None where it has none"""
-    if path.suffix == ".pt":
-        from s3dis_seg.models.checkpoint import load_checkpoint
+def read(kind, path):
+    """Read a file of a kind as the program does. -> number of points, None where it has none"""
+    return _READERS.get(kind.partition("-")[0], _read_scan)(path)
 
-        return load_checkpoint(path) and None
-    if path.suffix == ".pth":
-        from s3dis_seg.models.checkpoint import load_checkpoint
 
-        return load_checkpoint(path, "resgcn7", channels=8) and None
-    if path.suffix == ".npz":
-        from s3dis_seg.evaluation.predictions import load_predictions
-
-        return load_predictions(path, "key") and None
-    if path.suffix == ".split":
-        from types import SimpleNamespace
-
-        from s3dis_seg.data.splits import split_rooms
-
-        names = ("Area_1_office_1", "Area_1_office_2", "Area_5_office_1")
-        return split_rooms([SimpleNamespace(name=name) for name in names], split_file=path) and None
-    if path.suffix == ".h5":
-        _read_room(path)
+def _read_scan(path):
     from s3dis_seg.data.scans import read_scan
 
     scan = read_scan(path, units="m")
@@ -536,8 +404,90 @@ def read(path):
     return len(scan)
 
 
+def _read_checkpoint(path, *network, **settings):
+    """Everything that segmenting, scoring and beginning a run ask of a checkpoint."""
+    import numpy as np
+
+    from s3dis_seg.classes import CLASSES
+    from s3dis_seg.cli.train import _settings_of
+    from s3dis_seg.evaluation.rooms import held_out_rooms, overlap_warnings
+    from s3dis_seg.models.checkpoint import load_checkpoint
+    from s3dis_seg.segmentation import Segmenter
+    from s3dis_seg.training.start import begin_with
+
+    model, card = load_checkpoint(path, *network, **settings)
+    held_out_rooms(card, [SimpleNamespace(name=ROOM, area=1)])
+    overlap_warnings(card, [ROOM])
+    if not network:
+        begin_with(path, model, CLASSES)
+        _settings_of(path)
+        Segmenter(model, card, "cpu", stride=1.0)(np.random.default_rng(0).random((60, 3)))
+
+
+def _read_official(path):
+    _read_checkpoint(path, "resgcn7", channels=8)
+
+
+def _read_predictions(path):
+    """Kept predictions are told to be damaged, or can be scored."""
+    from s3dis_seg.evaluation.predictions import load_predictions
+    from s3dis_seg.metrics import confusion_matrix
+
+    arrays, is_damaged = load_predictions(path, "key", 13, POINTS)
+    if is_damaged:
+        raise InputError("the kept predictions were damaged and have been made again")
+    if arrays is not None:
+        confusion_matrix(*arrays, 13)
+
+
+def _read_split(path):
+    from s3dis_seg.data.splits import split_rooms
+
+    names = (ROOM, "Area_1_office_2", "Area_5_office_1")
+    split_rooms([SimpleNamespace(name=name) for name in names], split_file=path)
+
+
+def _read_pointnet(path):
+    """Everything that training and evaluation ask of PointNet's blocks."""
+    from s3dis_seg.data.blocks.datasets import blocks_as_published
+    from s3dis_seg.data.rooms.open import open_rooms
+
+    rooms = open_rooms(path.parent)
+    for room in rooms:
+        print(room.name, room.area, room.fingerprint())
+    blocks = blocks_as_published(rooms, 0.5, 50)
+    print(blocks.class_counts)
+    for features, labels in (blocks[place] for place in range(len(blocks))):
+        if not features.isfinite().all() or not (((labels >= 0) & (labels < 13)) | (labels == 255)).all():
+            raise AssertionError("blocks that no network can learn")
+    return sum(room.num_points for room in rooms)
+
+
+def _read_source(path):
+    """Find the room of a folder and prepare it, as `prepare` does."""
+    from s3dis_seg.data.rooms.prepared import RoomFile, write_room
+    from s3dis_seg.data.rooms.sources import find_sources
+
+    folder = next(parent for parent in path.parents if parent.name in ("pointcept", "collected", "release"))
+    (source,) = find_sources(folder)
+    with tempfile.TemporaryDirectory() as prepared:
+        return RoomFile(write_room(source.read(), prepared)).num_points
+
+
+def _read_run(path):
+    """Resume a run for one step, in a copy of its folder."""
+    from s3dis_seg.models.checkpoint import load_checkpoint
+    from s3dis_seg.training import stored_config, train
+
+    with tempfile.TemporaryDirectory() as out:
+        shutil.copy(path, out)
+        asked = iter([False, False])
+        train(stored_config(out), out, resume=True, device="cpu", stopping=lambda: next(asked, True))
+        load_checkpoint(Path(out) / "last.pt")
+
+
 def _read_room(path):
-    """Read everything that training and evaluation ask of a prepared room."""
+    """Read everything that training and evaluation ask of a prepared room, and the scan that it is."""
     from s3dis_seg.data.blocks.cloud import RoomPoints
     from s3dis_seg.data.blocks.columns import column_corners, column_points
     from s3dis_seg.data.rooms.prepared import RoomFile
@@ -550,6 +500,14 @@ def _read_room(path):
         points = RoomPoints(room, grid)
         points.points_between((0.0, 0.0), (1.0, 1.0))
         column_points(points, column_corners(room.cells, room.hi, 1.0, 1.0)[0], 1.0, 20)
+    return _read_scan(path)
+
+
+_READERS = {
+    "checkpoint": _read_checkpoint, "official": _read_official, "predictions": _read_predictions,
+    "split": _read_split, "room": _read_room, "pointnet": _read_pointnet, "pointcept": _read_source,
+    "collected": _read_source, "release": _read_source, "run": _read_run,
+}  # fmt: skip
 
 
 def _peak():
@@ -562,19 +520,18 @@ def _now():
 
 
 def work():
-    """Read the files named on standard input, one a line, and answer each with a line of JSON."""
-    from s3dis_seg.files import InputError
-
+    """Read the files named on standard input, a kind and a path a line, and answer each with a line of JSON."""
     answers, sys.stdout = sys.stdout, sys.stderr
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
-        path = Path(line.rstrip("\n"))
+        kind, path = line.rstrip("\n").split(" ", 1)
+        path = Path(path)
         Path("/proc/self/clear_refs").write_text("5")
         before, answer = _now(), {}
         try:
-            answer = {"outcome": "read", "points": read(path)}
+            answer = {"outcome": "read", "points": read(kind, path)}
         except InputError as error:
             whole = "\n" not in str(error) and len(str(error)) < 1000
             answer = {"outcome": "sentence" if whole else "traceback", "why": f"InputError: {str(error)[:300]}"}
@@ -591,21 +548,26 @@ def work():
 
 
 class Worker:
-    """A process that reads files one after another and is started again when it dies or does not answer."""
+    """A process that reads files one after another; when it dies or does not answer, it is started again."""
 
-    def __init__(self, warm):
-        self.warm, self.process = warm, None
+    def __init__(self):
+        self.kind = self.warm = self.process = None
+
+    def take_up(self, kind, warm):
+        """From now on the files are of that kind. warm: a sound one."""
+        self.kind, self.warm = kind, warm
+        if self.process is not None:
+            self.ask(warm, WARMING)
 
     def start(self):
         self.process = subprocess.Popen([sys.executable, __file__, "--worker"], text=True, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # fmt: skip
-        for path in self.warm:  # what a reader imports and compiles is not counted as time and memory of a file
-            self.ask(path, 120)
+        self.ask(self.warm, WARMING)  # what a reader imports and compiles is not counted as time and memory of a file
 
     def ask(self, path, seconds=SECONDS):
         if self.process is None:
             self.start()
-        self.process.stdin.write(f"{path}\n")
+        self.process.stdin.write(f"{self.kind} {path}\n")
         self.process.stdin.flush()
         if not select.select([self.process.stdout], [], [], seconds)[0]:
             self.stop()
@@ -630,33 +592,41 @@ class Worker:
 def fuzz(kinds, count, seed, keep=None):
     """Read `count` damaged files of every kind. Yields kind, Counter of outcomes, causes with their cases."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        files = {kind: file for kind, file in valid_files(folder).items() if not kinds or _chosen(kind, kinds)}
-        for kind, (valid, points) in files.items():
-            worker = Worker([valid])
-            table, causes = collections.Counter(), collections.defaultdict(list)
-            try:
-                for number in range(count):
-                    content, how = damaged(valid.read_bytes(), random.Random(f"{seed} {kind} {number}"), kind)
-                    path = folder / f"case{valid.suffix}"
-                    path.unlink(missing_ok=True)
-                    path.write_bytes(content)
-                    answer = worker.ask(path)
-                    outcome = answer["outcome"]
-                    table[outcome] += 1
-                    if outcome == "read" and answer["points"] != points:
-                        table["suspicious"] += 1
-                        outcome, answer["why"] = "suspicious", f"{answer['points']} points, not {points}"
-                    if outcome in (*FAILURES, "suspicious"):
-                        causes[f"{outcome}: {answer['why']}"].append((number, how))
-                        if keep is not None:
-                            keep.mkdir(parents=True, exist_ok=True)
-                            (keep / f"{outcome.replace(' ', '-')}-{kind}-{seed}-{number}{valid.suffix}").write_bytes(
-                                content
-                            )
-            finally:
-                worker.stop()
-            yield kind, table, causes
+        sound, cases = Path(name, "sound"), Path(name, "cases")
+        sound.mkdir()
+        files = {kind: file for kind, file in valid_files(sound).items() if not kinds or _chosen(kind, kinds)}
+        shutil.copytree(sound, cases)  # a file that is one of several is damaged beside the others
+        worker = Worker()
+        try:
+            for kind, (valid, points) in files.items():
+                worker.take_up(kind, valid)
+                case = cases / valid.relative_to(sound)
+                yield kind, *_fuzz_kind(worker, case, points, count, seed, keep)
+        finally:
+            worker.stop()
+
+
+def _fuzz_kind(worker, case, points, count, seed, keep):
+    """Damage a file again and again, where it lies. -> Counter of outcomes, causes with their cases"""
+    content, kind = case.read_bytes(), worker.kind
+    table, causes = collections.Counter(), collections.defaultdict(list)
+    for number in range(count):
+        changed, how = damaged(content, random.Random(f"{seed} {kind} {number}"), kind)
+        case.unlink()
+        case.write_bytes(changed)
+        answer = worker.ask(case)
+        outcome = answer["outcome"]
+        table[outcome] += 1
+        if outcome == "read" and answer["points"] != points:
+            table["suspicious"] += 1
+            outcome, answer["why"] = "suspicious", f"{answer['points']} points, not {points}"
+        if outcome in (*FAILURES, "suspicious"):
+            causes[f"{outcome}: {answer['why']}"].append((number, how))
+            if keep is not None:
+                keep.mkdir(parents=True, exist_ok=True)
+                (keep / f"{outcome.replace(' ', '-')}-{kind}-{seed}-{number}{case.suffix}").write_bytes(changed)
+    case.write_bytes(content)
+    return table, causes
 
 
 def _chosen(kind, kinds):

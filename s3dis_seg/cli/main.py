@@ -98,6 +98,13 @@ def _run(argv):
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # Such as a name of more than 255 bytes, which fails wherever a path is first looked at.
+        print(f"error: cannot use {error.filename}: {error.strerror}; check the name and its permissions",
+              file=sys.stderr)  # fmt: skip
+        return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

@@ -247,7 +247,8 @@ def _write_repairs(repairs, out):
         entries = [{"room": room, **asdict(repair)} for room, repair in repairs]
         temporary.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
     with replacing(out / "repairs.txt") as temporary:
-        temporary.write_text("".join(f"{repair}\n" for _, repair in repairs), encoding="utf-8")
+        lines = "".join(f"{repair}\n" for _, repair in repairs)
+        temporary.write_text(lines, encoding="utf-8", errors="backslashreplace")  # names of files may be no UTF-8
 
 
 def _print_rooms(rooms, outcome):

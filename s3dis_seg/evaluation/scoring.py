@@ -14,6 +14,7 @@ import torch
 
 from s3dis_seg.classes import CLASSES
 from s3dis_seg.data.blocks.datasets import blocks_as_published
+from s3dis_seg.data.blocks.published import published_corners
 from s3dis_seg.data.rooms.room import area_of
 from s3dis_seg.data.scans import read_scan
 from s3dis_seg.data.scans.labels import doubt_about_labels, labels_of
@@ -44,7 +45,10 @@ def score_room(segmenter, room, protocol="all-points", folder=None, progress=Non
     require_same_classes(segmenter, room)
     kept = None if folder is None else Path(folder) / f"{room.name}.npz"
     key = None if kept is None else key_of(segmenter, room, protocol)
-    arrays, damaged = (None, False) if kept is None else load_predictions(kept, key)
+    classes = len(segmenter.card.class_names)
+    arrays, damaged = None, False
+    if kept is not None:
+        arrays, damaged = load_predictions(kept, key, classes, _most_points(segmenter, room, protocol))
     reused, warnings = arrays is not None, []
     if not reused:
         predict = _predict_blocks if protocol == "published" else _predict_points
@@ -53,7 +57,14 @@ def score_room(segmenter, room, protocol="all-points", folder=None, progress=Non
             save_predictions(kept, key, *arrays)
     if damaged:
         warnings.append("the kept predictions were damaged and have been made again")
-    return RoomResult(room.name, confusion_matrix(*arrays, len(segmenter.card.class_names)), reused, warnings)
+    return RoomResult(room.name, confusion_matrix(*arrays, classes), reused, warnings)
+
+
+def _most_points(segmenter, room, protocol):
+    """How many points the predictions of a room can have at most."""
+    if protocol == "published" and room.has_all_points:
+        return len(published_corners(room.hi, segmenter.stride)) * PUBLISHED_POINTS
+    return room.num_points
 
 
 def require_same_classes(segmenter, room):

@@ -18,6 +18,8 @@ SCHEMA_VERSION = 1
 MOST = {"blocks": 1000, "channels": 4096, "k": 1024, "in_channels": 64, "num_classes": 255}
 MOST_POINTS = 1 << 20  # of a block
 TEMPERATURES = (0.05, 20)  # least and most
+_LISTS = ("untrained_classes", "train_rooms", "val_rooms", "test_rooms")  # of a provenance
+_DEEPEST = 20  # dictionaries within dictionaries of a provenance: each start from other weights adds one
 
 
 def plain(value, where):
@@ -47,7 +49,7 @@ def require_classes(found, expected, path):
 
 def require_believable(card, path):
     """InputError where a number of a card is out of any range that makes sense, before anything is allocated for it."""
-    faults = [*_faults_of_network(card.config), *_faults_of_blocks(card.blocks), *_faults_of_words(card)]
+    faults = [*_faults_of_network(card.config), *faults_of_blocks(card.blocks), *_faults_of_words(card)]
     if faults:
         raise InputError(f"{path} is damaged or no checkpoint of ours: {faults[0]}; copy or download it again")
 
@@ -58,7 +60,7 @@ def _faults_of_network(config):
             yield f"its network has {name}={getattr(config, name)}, more than {most}"
 
 
-def _faults_of_blocks(blocks):
+def faults_of_blocks(blocks):
     """What is wrong with a BlockSettings of a file. Yields texts."""
     if not _is_integer(blocks.num_points) or not 1 <= blocks.num_points <= MOST_POINTS:
         yield f"its blocks have {shortened(blocks.num_points)} points; expected 1 to {MOST_POINTS:,}"
@@ -84,15 +86,31 @@ def _faults_of_words(card):
         yield "two of its classes have the same name"
     if len(card.class_names) != card.config.num_classes:
         yield f"it names {len(card.class_names)} classes for {card.config.num_classes} outputs"
-    if not isinstance(card.provenance, dict):
-        yield "its provenance is no dictionary"
-    elif not _is_list_of_texts(card.provenance.get("untrained_classes") or []):
-        yield "its untrained classes are no list of names"
-    elif not _is_number(card.temperature) or not TEMPERATURES[0] <= card.temperature <= TEMPERATURES[1]:
+    if not isinstance(card.provenance, dict) or not is_words(card.provenance):
+        yield "its provenance is no dictionary of texts and numbers"
+        return
+    for name in _LISTS:
+        if not is_list_of_texts(card.provenance.get(name) or []):
+            yield f"its {name} are no list of names"
+    if not _is_number(card.temperature) or not TEMPERATURES[0] <= card.temperature <= TEMPERATURES[1]:
         yield f"its temperature is {shortened(card.temperature)}; expected {TEMPERATURES[0]} to {TEMPERATURES[1]}"
+    if not isinstance(card.provenance.get("origin", {}), dict):
+        yield "the origin of its weights is no dictionary"
 
 
-def _is_list_of_texts(value):
+def is_words(value, depth=0):
+    """Whether it is made of texts, numbers, None, lists and dictionaries by name, as a provenance is."""
+    if value is None or isinstance(value, (str, int, float)):
+        return True
+    if depth == _DEEPEST:
+        return False
+    if isinstance(value, dict):
+        return all(isinstance(name, str) for name in value) and is_words(list(value.values()), depth)
+    return isinstance(value, (list, tuple)) and all(is_words(item, depth + 1) for item in value)
+
+
+def is_list_of_texts(value):
+    """Whether it is a list of texts, such as the names of rooms."""
     return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
 
 

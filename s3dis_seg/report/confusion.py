@@ -20,6 +20,7 @@ def confusion_picture(path, scores, title):
     axes = figure.add_axes((1.9 / width, 0.25 / height, 0.48 * count / width, 0.42 * count / height))
     _draw_cells(axes, scores)
     _draw_names(axes, scores)
+    title = title.encode(errors="backslashreplace").decode()  # no font has the bytes of a name that is no UTF-8
     shortened = title if len(title) <= 10 * width else title[: int(10 * width) - 3] + "..."
     figure.text(0.2 / width, 1 - 0.2 / height, shortened, fontsize=12, fontweight="bold", va="top")
     means = (

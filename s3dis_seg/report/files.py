@@ -43,7 +43,9 @@ def write_csv(path, levels):
     names = next(iter(next(iter(levels.values())).values())).class_names
     header = ["level", "name", "points", "miou", "mean_class_accuracy", "overall_accuracy"]
     header += [f"{what}_{name}" for what in ("iou", "accuracy", "points") for name in names]
-    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    # The name of a file may hold bytes that are no UTF-8.
+    options = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}
+    with replacing(path) as temporary, open(temporary, "w", **options) as file:
         writer = csv.writer(file)
         writer.writerow(header)
         for level, by_name in levels.items():

@@ -17,16 +17,18 @@ _FLOOR_SHARE = 0.5  # of the cells; the most furnished office has 0.62
 _FLOOR_HEIGHT = 0.3  # metres above the lowest point: a cell whose points begin here has a floor
 
 
-def notes_on(num_points, relative, usable, num_far, cloud, columns, settings):
+def notes_on(num_points, relative, usable, num_far, cloud, layouts, settings):
     """relative: (U, 3) metres, the other arguments as in a ScanPlan. -> list of sentences"""
     lost = 0 if usable is None else num_points - int(usable.sum())
     told = _lost(num_points, lost - num_far, num_far)
     if cloud is None:
         return told
-    too_few = _too_few(cloud, columns, settings)
-    told += too_few + _layers(cloud, settings)
+    too_few, num_sparse = _too_few(cloud, layouts, settings), _num_sparse(cloud, layouts, settings)
+    told += too_few or _sparse(num_sparse, cloud, layouts, settings)
+    told += _layers(layouts[0], settings)
     # With wrong units or too few points, the shape says nothing.
-    return told if too_few or likely_units(relative)[0] != "m" else told + _unlike_rooms(cloud)
+    shapeless = too_few or 2 * num_sparse > len(cloud.owner) or likely_units(relative)[0] != "m"
+    return told if shapeless else told + _unlike_rooms(cloud)
 
 
 def _lost(num_points, num_not_finite, num_far):
@@ -40,13 +42,14 @@ def _lost(num_points, num_not_finite, num_far):
     ]
 
 
-def _too_few(cloud, columns, settings):
+def _too_few(cloud, layouts, settings):
     num_thinned, needed = len(cloud.xyz), settings.num_points
     if num_thinned < needed:
         place = " all in one place" if not cloud.hi.any() else ""
         kept = f"{num_thinned:,} points{place}" + (f" are left on a grid of {settings.grid} m" if settings.grid else "")
         return [f"{kept}, fewer than the {needed:,} of a block: they are repeated, and predictions are poor"]
-    if np.median([column.num_inside for column in columns if column.num_inside]) < needed / _SPARSE:
+    narrow = [column.num_inside for column in layouts[0].columns if layouts[0].settings == settings]
+    if narrow and np.median(narrow) < needed / _SPARSE:
         return [
             f"the scan is sparse: half of its columns of {settings.block_size:g} m hold fewer than "
             f"{needed // _SPARSE} points; the network was trained on denser ones"
@@ -54,11 +57,33 @@ def _too_few(cloud, columns, settings):
     return []
 
 
-def _layers(cloud, settings):
-    layers = height_tiles(cloud, settings.tallest)
+def _num_sparse(cloud, layouts, settings):
+    """How many of the usable points are labelled in columns wider than those of the training. -> int"""
+    wider = next((layout for layout in layouts if layout.settings != settings), None)
+    if wider is None or wider.ids is None:
+        return 0 if wider is None else len(cloud.owner)
+    sparse = np.zeros(len(cloud.xyz), bool)
+    sparse[wider.ids] = True
+    return int(np.count_nonzero(sparse[cloud.owner]))
+
+
+def _sparse(count, cloud, layouts, settings):
+    if not count:
+        return []
+    size, widest = settings.block_size, layouts[-1].settings.block_size
+    return [
+        f"the scan is sparse: {count:,} of {len(cloud.owner):,} points have fewer than {settings.num_points:,} in "
+        f"{3 * size:g} m x {3 * size:g} m about them and are labelled in columns of up to {widest:g} m instead of "
+        f"{size:g} m; these predictions are poor"
+    ]
+
+
+def _layers(layout, settings):
+    """Tell of layers: those of the narrowest columns. -> list of sentences"""
+    layers = height_tiles(layout.cloud, layout.settings.tallest)
     if len(layers) == 1:
         return []
-    floor, ceiling = _heights(cloud)
+    floor, ceiling = _heights(layout.cloud)
     return [
         f"the scan is {ceiling - floor:.1f} m high, taller than the tallest training room ({settings.tallest:.1f} m), "
         f"and is cut into {len(layers)} layers of {layers[0][1] - floor:.1f} m"

@@ -1,15 +1,13 @@
-"""What happens to a scan before the network runs: it is thinned and laid out in columns.
+"""What happens to a scan before the network runs: its usable points are chosen and thinned.
 
 Letters: P points of a scan, U of them usable, M points left after thinning.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from s3dis_seg.data.blocks.cloud import Cloud
-from s3dis_seg.data.blocks.columns import column_corners, column_points, height_tiles
 
 GREY = 127.5  # 0.5 once the features have divided it by 255
 _AT_ONCE = 500_000  # points of a scan processed at once: bounds the temporary memory
@@ -18,28 +16,18 @@ _FAR, _FAR_IN_SCANS = 100.0, 10.0  # a point is far beyond 100 m and beyond ten 
 _FARTHEST = 1e5  # metres: up to here float32 still resolves centimetres
 
 
-class PlannedColumn(NamedTuple):
-    """A column to visit. number: seeds its draws; corner: (x, y); z_range: heights of its layer, or None for all;
-    num_inside: how many points it has."""
-
-    number: int
-    corner: np.ndarray
-    z_range: tuple | None
-    num_inside: int
-
-
 @dataclass
 class ScanPlan:
     """A scan before the network runs: its thinned points, and the columns to visit.
 
-    num_blocks: how many blocks will go through the network. columns: list of PlannedColumn in the order of the visit.
+    num_blocks: how many blocks will go through the network. layouts: list of Layout, the narrowest columns first.
     usable: (P,) bool, or None where all points are; the others are not finite or far away.
     cloud: the usable points, thinned; None where there are none. axis: 0 or 1, along which columns are visited.
     """
 
     num_points: int
     num_blocks: int
-    columns: list
+    layouts: list
     cloud: Cloud | None
     usable: np.ndarray | None
     has_colors: bool
@@ -105,28 +93,11 @@ def cloud_of(relative, rgb, usable, grid):
     return Cloud.of(relative, rgb, grid)
 
 
-def columns_of(cloud, settings, stride, axis):
-    """Columns (and layers of height) in the order of the visit along an axis. -> list of PlannedColumn
-
-    stride: step between neighbouring columns, as a fraction of their width.
-    """
-    if cloud is None:
-        return []
-    size = settings.block_size
-    corners = column_corners(cloud.cells, cloud.hi, size, stride * size)
-    layers = height_tiles(cloud, settings.tallest)
-    columns = []
-    for place in np.lexsort((corners[:, 1 - axis], corners[:, axis])):
-        for layer, z_range in enumerate(layers):
-            inside = column_points(cloud, corners[place], size, 1, z_range).num_inside
-            # The number seeds the draws, so it must not depend on the order of the visit.
-            columns.append(PlannedColumn(int(place) * len(layers) + layer, corners[place], z_range, inside))
-    return columns
-
-
-def num_blocks(columns, settings, passes):
+def num_blocks(layouts, passes):
     """How many blocks the columns make in all passes. -> int"""
-    return passes * sum(-(-column.num_inside // settings.num_points) for column in columns)
+    return passes * sum(
+        -(-column.num_inside // layout.settings.num_points) for layout in layouts for column in layout.columns
+    )
 
 
 def parts(count):

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +23,10 @@ from s3dis_seg.files import InputError
 from s3dis_seg.models.card import Card
 from s3dis_seg.models.checkpoint import load_checkpoint
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
+from s3dis_seg.segmentation.layouts import layouts_of
 from s3dis_seg.segmentation.network import batches_of, class_probabilities, outputs_of, stacked
 from s3dis_seg.segmentation.notes import notes_on
-from s3dis_seg.segmentation.plan import GREY, ScanPlan, cloud_of, columns_of, num_blocks, usable_points
+from s3dis_seg.segmentation.plan import GREY, ScanPlan, cloud_of, num_blocks, usable_points
 from s3dis_seg.segmentation.stopwatch import Stopwatch
 from s3dis_seg.segmentation.votes import Band, Labelled, carry_back
 
@@ -138,46 +140,42 @@ class Segmenter:
             cloud = cloud_of(relative, rgb, usable, settings.grid)
         axis = 0 if cloud is None or cloud.hi[0] >= cloud.hi[1] else 1
         with steps("planning"):
-            columns = columns_of(cloud, settings, self.stride, axis)
-            warnings += notes_on(len(xyz), relative, usable, num_far, cloud, columns, settings)
-        blocks = num_blocks(columns, settings, self.passes)
-        return ScanPlan(len(xyz), blocks, columns, cloud, usable, rgb is not None, axis, steps.seconds, warnings)
+            layouts = layouts_of(cloud, settings, self.stride, axis)
+            warnings += notes_on(len(xyz), relative, usable, num_far, cloud, layouts, settings)
+        blocks = num_blocks(layouts, self.passes)
+        return ScanPlan(len(xyz), blocks, layouts, cloud, usable, rgb is not None, axis, steps.seconds, warnings)
 
     def num_blocks_at(self, plan: ScanPlan, stride: float) -> int:
         """How many blocks the scan of a plan would make with another stride."""
-        columns = columns_of(plan.cloud, self.card.blocks, stride, plan.axis)
-        return num_blocks(columns, self.card.blocks, self.passes)
+        return num_blocks(layouts_of(plan.cloud, self.card.blocks, stride, plan.axis), self.passes)
 
     def run(
         self, plan: ScanPlan, probabilities: bool = False, progress: Callable[[int, int], None] | None = None
     ) -> SegmentationResult:
         """Run the network over a plan. Other arguments as in a call."""
         steps = Stopwatch(plan.seconds)
-        num_classes = len(self.card.class_names)
-        if plan.cloud is None:
-            thinned = Labelled(0, num_classes, probabilities)
-        else:
-            band = Band(plan.cloud, plan.axis, num_classes, probabilities, self.card.temperature)
-            thinned = self._voted(plan, band, steps, progress)
+        count = 0 if plan.cloud is None else len(plan.cloud.xyz)
+        thinned = Labelled(count, len(self.card.class_names), probabilities, self.card.temperature)
+        self._vote(plan, thinned, steps, progress)
         with steps("carrying back"):
             result = carry_back(thinned, plan)
         return SegmentationResult(*result, plan.num_blocks, dict(steps.seconds), list(plan.warnings))
 
     def seconds_per_block(self, plan: ScanPlan) -> float:
         """Seconds a block takes on this machine: the median of up to 5 blocks spread over the plan."""
-        columns = [column for column in plan.columns if column.num_inside]
+        columns = [(layout, column) for layout in plan.layouts for column in layout.columns]
         if not columns:
             return 0.0
         chosen = [columns[place] for place in np.linspace(0, len(columns) - 1, min(_TIMED, len(columns))).astype(int)]
-        first = self._blocks(plan, chosen[0])[0].block
+        first = self._blocks(plan, *chosen[0])[0].block
         # The very first run compiles kernels. On the CPU a small cloud compiles the same ones.
         fewest = getattr(self.model, "points_needed", 1)
         at_once = self.batch_size if self.device.type == "cuda" else 1
         small = first if self.device.type == "cuda" else replace(first, features=first.features[:fewest])
         self.predict(stacked([small] * at_once)).cpu()
         times, began = [], time.perf_counter()
-        for column in chosen:
-            features = stacked([self._blocks(plan, column)[0].block] * at_once)
+        for layout, column in chosen:
+            features = stacked([self._blocks(plan, layout, column)[0].block] * at_once)
             start = time.perf_counter()
             self.predict(features).cpu()
             times.append((time.perf_counter() - start) / at_once)
@@ -192,32 +190,33 @@ class Segmenter:
         """
         return class_probabilities(self.model, features.to(self.device), self.card.untrained, self.amp)
 
-    def _voted(self, plan, band, steps, progress):
-        """All blocks through the network, their probabilities added up. -> Labelled, the thinned points"""
+    def _vote(self, plan, thinned, steps, progress):
+        """All blocks through the network, their probabilities added up into `thinned`, a Labelled."""
         workers = min(4, os.cpu_count() or 1) if self.device.type == "cuda" else 1
-        batches = batches_of(plan.columns, lambda column: self._blocks(plan, column), self.batch_size, workers, steps)
         done = 0
-        for batch, outputs in outputs_of(batches, self._forward, steps):
-            with steps("voting"):
-                for (block, low), output in zip(batch, outputs):
-                    band.move_to(low, low + self.card.blocks.block_size)
-                    band.add(block.ids[block.votes], output[block.votes])
-            done += len(batch)
-            if progress:
-                progress(done, plan.num_blocks)
-        return band.finish()
+        for layout in plan.layouts:
+            band = Band(layout, plan.axis, len(self.card.class_names), thinned)
+            blocks_of_column = partial(self._blocks, plan, layout)
+            batches = batches_of(layout.columns, blocks_of_column, self.batch_size, workers, steps)
+            for batch, outputs in outputs_of(batches, self._forward, steps):
+                with steps("voting"):
+                    for (block, low), output in zip(batch, outputs):
+                        band.move_to(low, low + layout.settings.block_size)
+                        band.add(block.ids[block.votes], output[block.votes])
+                done += len(batch)
+                if progress:
+                    progress(done, plan.num_blocks)
+            band.finish()
 
     def _forward(self, batch):
         """Class probabilities of a list of _Placed. -> (B, N, C) float32 tensor on the device"""
         return self.predict(stacked([placed.block for placed in batch]))
 
-    def _blocks(self, plan, planned):
+    def _blocks(self, plan, layout, planned):
         """All blocks of one column, of every pass. -> list of _Placed"""
         number, corner, z_range, _ = planned
-        settings, cloud = self.card.blocks, plan.cloud
+        settings, cloud = layout.settings, layout.cloud
         column = column_points(cloud, corner, settings.block_size, settings.num_points, z_range)
-        if column.num_inside == 0:
-            return []
         if not plan.has_colors:
             column = replace(column, rgb=np.full(column.rgb.shape, GREY, np.float32))
         placed = []

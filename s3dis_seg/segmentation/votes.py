@@ -46,11 +46,14 @@ class Labelled:
 
 
 class Band:
-    """Sums of probabilities, kept only for the points that the present column and later ones can still reach."""
+    """Sums of probabilities, kept only for the points that the present column and later ones can still reach.
 
-    def __init__(self, cloud, axis, num_classes, keep_probabilities, temperature=1.0):
-        self.cloud, self.axis = cloud, axis
-        self.labelled = Labelled(len(cloud.xyz), num_classes, keep_probabilities, temperature)
+    labelled: where the results go, at the places layout.ids.
+    """
+
+    def __init__(self, layout, axis, num_classes, labelled):
+        cloud = layout.cloud
+        self.cloud, self.places, self.axis, self.labelled = cloud, layout.ids, axis, labelled
         self.ids = np.zeros(0, np.int64)
         self.rows = np.zeros(len(cloud.xyz), np.int32)  # where in `ids` and `sums` a point of the band is
         self.sums = np.zeros((0, num_classes), np.float32)
@@ -62,7 +65,7 @@ class Band:
             return
         self.low = low
         finished = self.cloud.xyz[self.ids, self.axis] < low
-        self.labelled.settle(self.ids[finished], self.sums[finished])
+        self._settle(self.ids[finished], self.sums[finished])
         kept, sums = self.ids[~finished], self.sums[~finished]
         start, stop = np.full(2, -np.inf), np.full(2, np.inf)
         start[self.axis], stop[self.axis] = low, high + 1e-3
@@ -76,9 +79,11 @@ class Band:
         self.sums[self.rows[ids]] += probabilities
 
     def finish(self):
-        """No more votes. -> Labelled, complete"""
-        self.labelled.settle(self.ids, self.sums)
-        return self.labelled
+        """No more votes: the last points are finished."""
+        self._settle(self.ids, self.sums)
+
+    def _settle(self, ids, sums):
+        self.labelled.settle(ids if self.places is None else self.places[ids], sums)
 
 
 def carry_back(thinned, plan):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 AMP = ("off", "bf16", "fp16")
 CLASS_WEIGHTS = ("none", "sqrt")
+SCHEDULES = ("halving", "cosine")
 
 # What the name of a recipe changes in a TrainConfig.
 # "standard": the published optimisation, on blocks of even density that suit a hall as well.

@@ -40,6 +40,7 @@ from s3dis_seg.training.run import (
 )
 from s3dis_seg.training.start import begin_with
 from s3dis_seg.training.statistics import quieten_silent_channels, renew_statistics
+from s3dis_seg.training.stored import restore_optimizer, restore_scaler
 
 HALVING = 20  # epochs between two halvings of the learning rate
 WARM_UP = 0.05  # share of the cosine schedule in which the learning rate rises
@@ -75,7 +76,8 @@ def train(
         team.wait()  # no process writes before all have checked the folder
         data = open_data(config)
         batch_size, num_steps = batches(config, len(data.training), team)
-        state = first_state(config, data, team, operations, stored)
+        _require_steps(config, stored, num_steps, out)
+        state = first_state(config, data, team, operations, stored, out / "last.pt")
         plan = _plan(config, data, state, batch_size, num_steps, team)
         writes = team.rank == 0
         with run_folder(out, resume) if writes else nullcontext():
@@ -85,6 +87,15 @@ def train(
                 record.save()  # a full or write-protected disk is found now, not after an epoch
             reason = _epochs(_Run(plan, data, state, team, record, watcher, workers, must_stop))
     return RunOutcome(reason, state.progress.epoch, state.progress.step, state.progress.best)
+
+
+def _require_steps(config, stored, num_steps, out):
+    """InputError where a stored run has done more steps of its epoch than there are."""
+    if stored and stored["progress"]["step"] > num_steps:
+        raise InputError(
+            f"{out} has done {stored['progress']['step']:,} steps of its epoch, but the rooms of {config.data} make "
+            f"only {num_steps:,}; name those it began with by --data"
+        )
 
 
 def _stop_rule(stopping, time_limit):
@@ -98,8 +109,8 @@ def _reason(asked, late):
     return "stopped" if asked else "time limit" if late else None
 
 
-def first_state(config, data, team, operations=FAST, stored=None):
-    """Network, optimizer, scaler and progress, fresh or as `stored`. -> RunState"""
+def first_state(config, data, team, operations=FAST, stored=None, path=None):
+    """Network, optimizer, scaler and progress, fresh or as `stored` in the file `path`. -> RunState"""
     torch.manual_seed(config.seed)
     network = model_config(config.model, num_classes=len(data.class_names), **config.overrides)
     model = DeepGCN(network, operations, team.group)
@@ -113,8 +124,8 @@ def first_state(config, data, team, operations=FAST, stored=None):
     scaler = torch.amp.GradScaler(team.device.type, enabled=config.amp == "fp16")
     state = RunState(model, make_optimizer(model, config), scaler, Progress(), origin)
     if stored:
-        state.optimizer.load_state_dict(stored["optimizer"])
-        state.scaler.load_state_dict(stored["scaler"])
+        restore_optimizer(state.optimizer, stored.get("optimizer"), path)
+        restore_scaler(state.scaler, stored.get("scaler"), path)
         state.progress = Progress(**stored["progress"])
     return state
 

@@ -15,8 +15,10 @@ import s3dis_seg
 from s3dis_seg.files import InputError, locked, remove_unfinished, replacing
 from s3dis_seg.models.card import Card
 from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
+from s3dis_seg.models.config import model_config
 from s3dis_seg.models.deepgcn import DeepGCN
 from s3dis_seg.training.config import RECIPES, TrainConfig
+from s3dis_seg.training.stored import config_of, require_sound
 
 SAVE_EVERY = 600  # seconds between two saves within an epoch
 LOOK_EVERY = 10  # steps, or batches of a validation, between two reports to the watcher
@@ -122,8 +124,12 @@ class Record:
         except ImportError:
             self.watcher.note("tensorboard is not installed; the curves are in metrics.csv only")
             return None
-        # A resumed run repeats the steps after its checkpoint, so their earlier events are removed.
-        return SummaryWriter(self.out, purge_step=self.steps + 1 if self.steps else None)
+        try:
+            # A resumed run repeats the steps after its checkpoint, so their earlier events are removed.
+            return SummaryWriter(self.out, purge_step=self.steps + 1 if self.steps else None)
+        except UnicodeEncodeError:
+            self.watcher.note("tensorboard needs a folder whose name is UTF-8; the curves are in metrics.csv")
+            return None
 
     @property
     def steps(self):
@@ -246,23 +252,14 @@ def stored_config(out):
     path = Path(out) / "last.pt"
     if not path.is_file():
         raise InputError(f"{out} holds no run to go on with (no last.pt); leave --resume away to start one there")
-    return _config_of(load_training_state(path), path)
-
-
-def _config_of(state, path):
-    try:
-        stored = state["config"]
-        return TrainConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()})
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} was written by another version of s3dis_seg and cannot be resumed ({error})"
-        ) from error
+    return config_of(load_training_state(path), path)
 
 
 def stored_run(out, config, watcher):
     """What last.pt holds: weights, optimizer, scaler, progress. InputError where it belongs to other settings."""
-    before = stored_config(out)
-    state = load_training_state(out / "last.pt")
+    before, path = stored_config(out), out / "last.pt"
+    state = load_training_state(path)
+    require_sound(state, path)
     may_change = {"data"} | ({"epochs"} if config.schedule == "halving" else set())
     changed = _differences(before, config, may_change)
     if changed:
@@ -274,7 +271,9 @@ def stored_run(out, config, watcher):
             f"started with {state['threads']} threads, going on with {torch.get_num_threads()}: "
             "rounding, and so the result, will differ slightly from that of one run"
         )
-    model, _ = load_checkpoint(out / "last.pt")
+    model, card = load_checkpoint(path)
+    if card.config != model_config(config.model, num_classes=len(card.class_names), **config.overrides):
+        raise InputError(f"{path} is damaged: its weights are of another network than its settings; start again")
     return {**state, "weights": model.state_dict()}
 
 

@@ -179,7 +179,7 @@ def test_no_flipped_byte_of_kept_predictions_is_an_error_or_gives_other_predicti
     whole = path.read_bytes()
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
-        arrays, _ = load_predictions(path, "key")
+        arrays, _ = load_predictions(path, "key", 20, 20)
         assert arrays is None or ((arrays[0] == labels).all() and (arrays[1] == predictions).all())
 
 
@@ -198,7 +198,7 @@ def test_kept_predictions_of_odd_content_are_made_again(tmp_path, name, content)
         for member, data in members.items():
             if data is not None:
                 archive.writestr(member, data)
-    assert load_predictions(path, "key")[0] is None
+    assert load_predictions(path, "key", 20, 20)[0] is None
 
 
 def test_other_classes_are_refused(folder):
@@ -257,3 +257,19 @@ def test_a_run_is_scored_by_its_best_weights_or_its_last(tmp_path):
     assert run_checkpoint(tmp_path).name == "last.pt"
     (tmp_path / "best.pt").touch()
     assert run_checkpoint(tmp_path).name == "best.pt"
+
+
+def test_kept_predictions_that_would_unpack_to_more_than_the_room_are_not_unpacked(tmp_path, monkeypatch):
+    path, zeros = tmp_path / "kept.npz", np.zeros(10_000_000, np.uint8)
+    save_predictions(path, "key", zeros, zeros)
+    assert path.stat().st_size < 100_000
+    assert load_predictions(path, "key", 13, 10_000_000)[0] is not None
+    monkeypatch.setattr("numpy.lib.npyio.NpzFile.__getitem__", None)
+    assert load_predictions(path, "key", 13, 1800) == (None, True)
+
+
+def test_kept_predictions_of_classes_that_are_none_are_made_again(tmp_path):
+    path, numbers = tmp_path / "kept.npz", np.array([0, 12, 255, 13], np.uint8)
+    save_predictions(path, "key", numbers, numbers)
+    assert load_predictions(path, "key", 13, 4) == (None, True)
+    assert load_predictions(path, "key", 14, 4)[0] is not None

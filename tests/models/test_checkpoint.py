@@ -355,7 +355,7 @@ WEIGHT = "head.linear.weight"
         (lambda content: content.update(class_names="abcdefghijklm"), "class names are no list"),
         (lambda content: content.update(model=["resgcn28"]), "name of its network"),
         (lambda content: content.update(provenance=[]), "provenance is no dictionary"),
-        (lambda content: content.update(provenance={"untrained_classes": 3}), "untrained classes"),
+        (lambda content: content.update(provenance={"untrained_classes": 3}), "untrained_classes"),
         (lambda content: content.update(state_dict=[1]), "weights are no tensors"),
         (put("state_dict", WEIGHT, lambda old: old * math.nan), rf"{WEIGHT} holds NaN or infinite"),
         (put("state_dict", WEIGHT, lambda old: old / 0), rf"{WEIGHT} holds NaN or infinite"),

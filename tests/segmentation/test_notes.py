@@ -5,8 +5,9 @@ import pytest
 
 from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.scans import read_scan
+from s3dis_seg.segmentation.layouts import layouts_of
 from s3dis_seg.segmentation.notes import notes_on
-from s3dis_seg.segmentation.plan import cloud_of, columns_of, usable_points
+from s3dis_seg.segmentation.plan import cloud_of, usable_points
 
 SETTINGS = BlockSettings(num_points=256, grid=0.02)
 
@@ -14,8 +15,8 @@ SETTINGS = BlockSettings(num_points=256, grid=0.02)
 def notes(xyz):
     relative, usable, num_far = usable_points(xyz)
     cloud = cloud_of(relative, None, usable, SETTINGS.grid)
-    columns = columns_of(cloud, SETTINGS, 1.0, 0)
-    return " ".join(notes_on(len(xyz), relative, usable, num_far, cloud, columns, SETTINGS))
+    layouts = layouts_of(cloud, SETTINGS, 1.0, 0)
+    return " ".join(notes_on(len(xyz), relative, usable, num_far, cloud, layouts, SETTINGS))
 
 
 def room(size=(6.0, 4.0, 2.8), count=60_000):
@@ -57,6 +58,13 @@ def test_far_points_are_told_apart_from_those_without_a_place():
     xyz[0], xyz[1:3] = np.nan, 1e6
     said = notes(xyz)
     assert "1 of 60,000 points have NaN" in said and "2 of 60,000 points lie far from all others" in said
+
+
+def test_sparse_points_are_told_and_a_few_of_them_hide_no_other_warning():
+    strays = np.random.default_rng(1).random((40, 3)) * (60, 60, 0.9) + [8, 8, 0]
+    said = notes(np.concatenate([room((6.0, 4.0, 0.9)), strays]))
+    assert "40 of 60,040 points have fewer than 256 in 3 m x 3 m about them" in said and "only 0.9 m high" in said
+    assert "2,000 of 2,000 points have fewer" in notes(np.random.default_rng(1).random((2000, 3)) * (900, 900, 2.5))
 
 
 def test_of_real_rooms_nothing_is_said_and_of_a_piece_of_a_wall_it_is(shared):

@@ -171,6 +171,15 @@ def test_no_bit_depends_on_the_batch_size(network):
         np.testing.assert_array_equal(other.confidence, results[0].confidence)
 
 
+def test_sparse_points_are_labelled_alike_whatever_the_batch_size():
+    (xyz, rgb), (far, colors) = scan_of(), scan_of(300, size=(400.0, 200.0, 2.5), seed=1)
+    xyz, rgb = np.concatenate([xyz, far + np.array([5, 5, 0])]), np.concatenate([rgb, colors])
+    assert segmenter_of(ByPlace()).plan(xyz, rgb).num_blocks < 150
+    results = [segmenter_of(ByPlace(), batch_size=size)(xyz, rgb, probabilities=True) for size in (1, 7)]
+    np.testing.assert_array_equal(results[0].probabilities, results[1].probabilities)
+    np.testing.assert_array_equal(segmenter_of(ByRed())(xyz, rgb).predictions, rgb[:, 0])
+
+
 def test_the_seed_and_the_pass_change_the_draws():
     xyz, rgb = scan_of()
     one, other = (segmenter_of(ByPlace(), seed=seed)(xyz, rgb).confidence for seed in (0, 1))
@@ -393,9 +402,10 @@ def test_the_time_is_estimated_from_several_blocks(monkeypatch):
     segmenter = segmenter_of(ByRed())
     plan, seen = segmenter.plan(*scan_of()), []
     blocks_of_column = segmenter._blocks
-    monkeypatch.setattr(segmenter, "_blocks", lambda *words: seen.append(words[1].number) or blocks_of_column(*words))
+    monkeypatch.setattr(segmenter, "_blocks", lambda *words: seen.append(words[2].number) or blocks_of_column(*words))
     segmenter.seconds_per_block(plan)
-    assert len(set(seen)) == 5 and {plan.columns[0].number, plan.columns[-1].number} <= set(seen)
+    (layout,) = plan.layouts
+    assert len(set(seen)) == 5 and {layout.columns[0].number, layout.columns[-1].number} <= set(seen)
 
 
 def test_a_plan_counts_the_blocks_of_another_stride():

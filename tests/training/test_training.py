@@ -255,6 +255,30 @@ def test_a_run_stopped_anywhere_ends_as_one_that_was_not(config, tmp_path):
     assert same_run(tmp_path / "whole", tmp_path / "parts")
 
 
+def test_a_run_that_ended_without_saving_goes_on_from_its_last_save_to_the_bit(config, tmp_path):
+    class Killer(Watcher):
+        def looked(self, epoch, step, loss):
+            if (epoch, step) == (1, 2):
+                raise SystemExit  # as kill -9: nothing is saved
+
+    config = replace(config, epochs=2)
+    train(config, tmp_path / "whole", device="cpu")
+    with pytest.raises(SystemExit):
+        train(config, tmp_path / "parts", device="cpu", watcher=Killer())
+    assert load_training_state(tmp_path / "parts" / "last.pt")["progress"]["epoch"] == 1
+    train(config, tmp_path / "parts", device="cpu", resume=True)
+    assert same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_run_on_rooms_with_fewer_blocks_is_refused(config, tmp_path):
+    train(config, tmp_path / "run", device="cpu", stopping=StopAfter(2))
+    content = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    content["training_state"]["progress"]["step"] = 1000
+    torch.save(content, tmp_path / "run" / "last.pt")
+    with pytest.raises(InputError, match=r"has done 1,000 steps of its epoch, but the rooms of .* make only"):
+        train(config, tmp_path / "run", device="cpu", resume=True)
+
+
 def test_a_time_limit_stops_and_saves(config, tmp_path):
     outcome = train(config, tmp_path / "run", time_limit=1e-6)
     assert (outcome.reason, outcome.epoch, outcome.step) == ("time limit", 0, 1)

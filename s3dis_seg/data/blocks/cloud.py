@@ -50,7 +50,7 @@ class Cloud:
         order, cells = sort_by_cell(xyz)
         owner = np.empty(len(xyz), np.int32)
         starts, profiles, count = [np.zeros(1, np.int64)], [], 0
-        for first, last in _chunks(cells):
+        for first, last in cell_chunks(cells):
             part = order[cells.starts[first] : cells.starts[last]]
             points, table = xyz[part], _cells_between(cells, first, last)
             profiles.append(height_profile(points[:, 2], table))
@@ -175,7 +175,7 @@ def between(xyz, low, high):
     return (x >= low[0]) & (x <= high[0]) & (y >= low[1]) & (y <= high[1])
 
 
-def _chunks(cells):
+def cell_chunks(cells):
     """Slices of cells that hold about _CHUNK points each. -> list of (first, last)."""
     ends = np.searchsorted(cells.starts, np.arange(_CHUNK, cells.starts[-1] + _CHUNK, _CHUNK))
     ends = np.unique(np.r_[0, np.minimum(ends, len(cells.indices)), len(cells.indices)])

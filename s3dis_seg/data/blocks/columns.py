@@ -78,6 +78,21 @@ def column_points(source, corner, block_size, num_points, z_range=None):
     return Column(*(array[order] for array in points), num_inside=count)
 
 
+def members_by_layer(source, corner, block_size, layers):
+    """The members of a column in each of its layers. layers: list of z_range. -> ids (n,), firsts (L,), lasts (L,)
+
+    The members of layer i, those that `column_points` counts as `num_inside`, are ids[firsts[i]:lasts[i]].
+    """
+    corner = np.asarray(corner, np.float64)
+    ids, xyz, _, _ = source.points_between(corner, corner + block_size + _SLACK)
+    if layers == [None]:
+        return ids, np.array([0]), np.array([len(ids)])
+    z = xyz[:, 2].astype(np.float64)
+    order = np.argsort(z, kind="stable")
+    z, (lows, highs) = z[order], np.transpose(layers)
+    return ids[order], np.searchsorted(z, lows, side="left"), np.searchsorted(z, highs, side="right")
+
+
 def draws(num_inside, num_points, rng):
     """Split the members of a column into blocks. -> places (d, N) int64 among the column's points, votes (d, N) bool.
 

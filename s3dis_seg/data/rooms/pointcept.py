@@ -47,10 +47,10 @@ def read_pointcept_room(folder, name):
             arrays[part] = load_array(path)
         elif part != "instance":
             raise InputError(f"{folder} has no {part}.npy; expected coord.npy, color.npy and segment.npy of one room")
-    count = len(arrays["coord"])
+    count = arrays["coord"].shape[0] if arrays["coord"].ndim else 0
     for part, array_ in arrays.items():
         shape = (count, 3) if part in ("coord", "color") else (count,)
-        if array_.size == 0 or array_.size != np.prod(shape) or len(array_) != count:
+        if array_.ndim > 2 or array_.size == 0 or array_.size != np.prod(shape) or array_.shape[:1] != (count,):
             raise InputError(f"{folder / part}.npy: expected the shape {shape}, found {array_.shape}")
     xyz = arrays["coord"].astype(np.float64)
     check_extent(xyz, lambda point: f"{folder / 'coord.npy'}, row {point}")
@@ -59,6 +59,16 @@ def read_pointcept_room(folder, name):
         xyz,
         as_rgb(arrays["color"], folder / "color.npy"),
         as_labels(arrays["segment"].reshape(-1), folder / "segment.npy"),
-        arrays["instance"].reshape(-1) if "instance" in arrays else None,
+        _as_instances(arrays["instance"].reshape(-1), folder / "instance.npy") if "instance" in arrays else None,
         source=source_label(folder),
     )
+
+
+def _as_instances(values, where):
+    """Numbers of objects of any type. -> (P,) int32; InputError where they are not whole or too large"""
+    with np.errstate(invalid="ignore"):
+        instances = values.astype(np.int32)
+    if (instances != values).any():
+        row = int((instances != values).argmax())
+        raise InputError(f"{where}: point {row} (from 0) has the instance {values[row]}; expected whole numbers")
+    return instances

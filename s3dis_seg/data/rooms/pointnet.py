@@ -5,20 +5,26 @@ be: torch-points3d and KPConv put chair before table, and nothing in the files s
 """
 
 import hashlib
+import math
 import os
+import re
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from s3dis_seg.classes import CLASSES
+from s3dis_seg.classes import CLASSES, UNLABELLED
+from s3dis_seg.data.rooms.hdf5 import DAMAGES, own_dataset, require_stored
 from s3dis_seg.data.rooms.room import area_of
 from s3dis_seg.data.splits import similar_names
 from s3dis_seg.files import InputError
 
 _LIST = "all_files.txt"  # names the block files; by it the folder is recognised
-_ROWS_AT_ONCE = 1000  # blocks looked at in one go: bounds the memory
+_BYTES_AT_ONCE = 1 << 26  # of blocks looked at in one go: bounds the memory
+_LARGEST_CHUNK = 1 << 26  # bytes of a chunk; those of PointNet have 9 million
+_LONGEST_LIST = 1 << 22  # bytes; the rooms of PointNet's 23,585 blocks take 600,000
 _NOTHING = (None, None, None)
 
 
@@ -36,15 +42,23 @@ class PointNetFiles:
     def __init__(self, folder):
         self.folder = Path(folder)
         self._files, self._process, self._unpacked = {}, None, _NOTHING
-        self.paths = [self.folder / Path(line).name for line in self._lines(_LIST)]
-        counts = [self._count(path) for path in self.paths]
-        self.room = np.array(self._lines("room_filelist.txt"))
-        if len(self.room) != sum(counts):
+        self.paths, shapes = [], []
+        for line in self._lines(_LIST):
+            self.paths.append(self._path_of(line))
+            shapes.append(self._shape(self.paths[-1]))
+        counts = [count for count, _ in shapes]
+        names = self._lines("room_filelist.txt")
+        if len(names) != sum(counts):
             raise InputError(
-                f"{self.folder / 'room_filelist.txt'} names the rooms of {len(self.room)} blocks, but the files of "
+                f"{self.folder / 'room_filelist.txt'} names the rooms of {len(names)} blocks, but the files of "
                 f"{_LIST} hold {sum(counts)}; unpack indoor3d_sem_seg_hdf5_data.zip again"
             )
-        self.num_points = self._open(self.paths[0])["label"].shape[1]
+        odd = next((name for name in names if "/" in name or "\\" in name), None)
+        if odd:
+            raise InputError(f"{self.folder / 'room_filelist.txt'} holds {odd[:40]!r}, which is no name of a room")
+        self.room, self.num_points = np.array(names), shapes[0][1]
+        if any(points != self.num_points for _, points in shapes):
+            raise InputError(f"the block files of {self.folder} have blocks of different sizes; unpack the zip again")
         self._file_of = np.repeat(np.arange(len(counts)), counts)
         self._row_of = np.concatenate([np.arange(count) for count in counts])
 
@@ -70,19 +84,18 @@ class PointNetFiles:
         last chunk is kept for the next block, which makes reading in order 30 times faster.
         """
         path, row = self.paths[self._file_of[row]], int(self._row_of[row])
-        file = self._open(path)
-        size = (file["data"].chunks or (1,))[0]
+        size = (self._open(path)["data"].chunks or (1,))[0]
         start = row - row % size
         if self._unpacked[0] != (path, start):
             part = slice(start, start + size)
-            self._unpacked = (path, start), file["data"][part], file["label"][part]
+            self._unpacked = (path, start), self._numbers(path, "data", part), self._numbers(path, "label", part)
         return self._unpacked[1][row - start], self._unpacked[2][row - start]
 
     def class_counts(self, rows):
         """Points of each class in some blocks. rows: ascending numbers -> (C,) int64"""
         counts = np.zeros(256, np.int64)
         for path, own in self._by_file(rows):
-            labels = self._open(path)["label"][own[0] : own[-1] + 1][own - own[0]]
+            labels = self._numbers(path, "label", slice(own[0], own[-1] + 1))[own - own[0]]
             counts += np.bincount(labels.astype(np.uint8).ravel(), minlength=256)
         return counts[: len(CLASSES)]
 
@@ -91,38 +104,90 @@ class PointNetFiles:
         digest = hashlib.sha256()
         for path, own in self._by_file(rows):
             for name in ("data", "label"):
-                digest.update(np.ascontiguousarray(self._open(path)[name][own[0] : own[-1] + 1][own - own[0]]))
+                part = self._numbers(path, name, slice(own[0], own[-1] + 1))
+                digest.update(np.ascontiguousarray(part[own - own[0]]))
         return digest.hexdigest()
 
     def _by_file(self, rows):
-        """Rows of blocks file by file, _ROWS_AT_ONCE at most. Yields path, (m,) rows within it."""
+        """Rows of blocks file by file, a few at a time. Yields path, (m,) rows within it, not far from each other."""
+        most = max(_BYTES_AT_ONCE // (36 * self.num_points), 1)
         for number, path in enumerate(self.paths):
             own = self._row_of[rows[self._file_of[rows] == number]]
-            for start in range(0, len(own), _ROWS_AT_ONCE):
-                yield path, own[start : start + _ROWS_AT_ONCE]
+            for place in np.unique(own // most):
+                yield path, own[own // most == place]
 
     def _open(self, path):
         if self._process != os.getpid():
             # Handles do not survive a fork.
             self._files, self._process = {}, os.getpid()
         if path not in self._files:
-            try:
+            with _damage_told(path):
                 self._files[path] = h5py.File(path, "r", locking=False)
-            except OSError as error:
-                raise InputError(f"{path} cannot be read ({error}); unpack the archive again") from error
         return self._files[path]
 
-    def _count(self, path):
+    def _shape(self, path):
+        """Number of blocks and of points a block. InputError where the file does not hold them."""
         file = self._open(path)
-        if "data" not in file or "label" not in file or file["data"].shape[1:] != (*file["label"].shape[1:], 9):
-            raise InputError(f"{path} is no block file of PointNet: expected data (n, 4096, 9) and label (n, 4096)")
-        return len(file["data"])
+        with _damage_told(path):
+            data, label = (own_dataset(file, name) for name in ("data", "label"))
+            if data.dtype.kind != "f" or label.dtype.kind not in "iu" or data.dtype.itemsize > 8:
+                raise ValueError(f"its data are {data.dtype} and its labels {label.dtype}")
+            if data.ndim != 3 or data.shape != (*label.shape, 9) or 0 in label.shape:
+                raise ValueError(f"its data are {data.shape} and its labels {label.shape}")
+            for dataset in (data, label):
+                require_stored(dataset)
+                if math.prod(dataset.chunks or (1, *dataset.shape[1:])) * dataset.dtype.itemsize > _LARGEST_CHUNK:
+                    raise ValueError(f"its {dataset.name} is packed in chunks {dataset.chunks}")
+        return label.shape
+
+    def _numbers(self, path, name, rows):
+        """Some rows of the data or labels of a file. InputError where no network could learn them."""
+        file = self._open(path)
+        with _damage_told(path):
+            values = file[name][rows]
+            if name == "data" and not np.isfinite(values).all():
+                raise ValueError(f"the blocks {rows.start} to {rows.stop} hold numbers that are not finite")
+            if name == "label" and not (((values >= 0) & (values < len(CLASSES))) | (values == UNLABELLED)).all():
+                raise ValueError(f"the blocks {rows.start} to {rows.stop} hold labels of no class")
+        return values
+
+    def _path_of(self, line):
+        """The file that a line of the list names, which lies beside the list. InputError where it cannot be one."""
+        name = Path(line).name
+        if not re.fullmatch(r"\w[\w.-]{0,199}", name):
+            raise InputError(f"{self.folder / _LIST} names {line[:80]!r}, which is no block file; unpack the zip again")
+        return self.folder / name
 
     def _lines(self, name):
         path = self.folder / name
-        if not path.is_file():
-            raise InputError(f"there is no {path}; name the unpacked folder indoor3d_sem_seg_hdf5_data of PointNet")
-        return path.read_text().split()
+        try:
+            if path.stat().st_size > _LONGEST_LIST:
+                raise InputError(f"{path} is longer than {_LONGEST_LIST:,} bytes; unpack the archive again")
+            words = path.read_text(encoding="utf-8").split()
+        except FileNotFoundError:
+            raise InputError(
+                f"there is no {path}; name the unpacked folder indoor3d_sem_seg_hdf5_data of PointNet"
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read ({error}); unpack the archive again") from error
+        odd = next((word for word in words if len(word) > 200 or "\0" in word), None)
+        if odd or not words:
+            found = f"holds {odd[:40]!r}" if odd else "is empty"
+            raise InputError(f"{path} {found}, which is no name; unpack the archive again")
+        return words
+
+
+@contextmanager
+def _damage_told(path):
+    """Turns what a damaged file raises while it is read into one InputError that names it."""
+    try:
+        yield
+    except DAMAGES as error:
+        what = " ".join(str(error.args[-1] if error.args else error).split())[:200]
+        raise InputError(
+            f"{path} is missing, damaged or no block file of PointNet ({what}); expected data (n, 4096, 9) and label "
+            "(n, 4096): unpack the archive again"
+        ) from error
 
 
 class PointNetRoom:

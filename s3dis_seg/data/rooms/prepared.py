@@ -5,7 +5,6 @@ Letters: P points, K occupied cells, C classes.
 
 import hashlib
 import json
-import math
 import os
 import re
 from collections import OrderedDict
@@ -19,6 +18,7 @@ import numpy as np
 
 from s3dis_seg.classes import UNLABELLED
 from s3dis_seg.data.rooms.cells import CellTable, HeightProfile, height_profile, sort_by_cell
+from s3dis_seg.data.rooms.hdf5 import DAMAGES, own_dataset, require_stored
 from s3dis_seg.data.rooms.room import Repair, Room, area_of
 from s3dis_seg.files import InputError, replacing
 
@@ -26,8 +26,6 @@ FORMAT_VERSION = 1
 BYTES_PER_POINT = 18  # on disk: xyz 12, rgb 3, label 1, instances compressed to about 1, tables
 _MOST_OPEN_FILES = 128  # a release of many rooms must not meet the limit of the system (often 1024)
 
-_LARGEST_CHUNK = 1 << 20  # bytes of a chunk that may be larger than its dataset
-_DAMAGES = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError)  # what h5py and json raise
 # The datasets of a prepared room: type, and shape in points P, cells K and height bins B.
 _DATASETS = {
     "xyz": (np.float32, "P3"),
@@ -242,10 +240,10 @@ class RoomFile:
     def repairs(self):
         file = self._file
         with _damage_told(self.path):
-            _require_own_data(file, "repairs")
-            if file["repairs"].shape != ():
+            repairs = own_dataset(file, "repairs")
+            if repairs.shape != ():
                 raise ValueError("its repairs are no text")
-            return tuple(Repair(**fields) for fields in json.loads(file["repairs"].asstr()[()]))
+            return tuple(Repair(**fields) for fields in json.loads(repairs.asstr()[()]))
 
     @cached_property
     def cells(self):
@@ -320,7 +318,7 @@ def _damage_told(path):
         yield
     except InputError:
         raise
-    except _DAMAGES as error:
+    except DAMAGES as error:
         what = _shortened(error.args[0] if error.args else type(error).__name__)
         raise InputError(f"{path} is damaged ({what}); delete it and run s3dis-seg prepare again") from error
 
@@ -335,47 +333,14 @@ def _check_datasets(file):
     """ValueError or KeyError where a dataset of a prepared room is missing, of another kind, or kept elsewhere."""
     sizes = {"3": 3, "2": 2}
     for name, (dtype, letters) in _DATASETS.items():
-        _require_own_data(file, name)
-        dataset = file[name]
+        dataset = own_dataset(file, name)
         shape = dataset.shape
         expected = tuple(sizes.setdefault(letter, size) for letter, size in zip(letters, shape))
         if dataset.dtype != dtype or len(shape) != len(letters) or shape != expected:
             raise ValueError(f"its dataset {name} is {dataset.dtype} {shape}, which does not fit the others")
-        _require_stored(dataset)
+        require_stored(dataset)
     if sizes["S"] != sizes["K"] + 1 or sizes["P"] == 0:
         raise ValueError(f"its tables hold {sizes['K']} cells and {sizes['S']} borders of {sizes['P']} points")
-
-
-def _require_stored(dataset):
-    """ValueError where a dataset declares more numbers than are stored: HDF5 would make up the missing ones."""
-    if dataset.chunks is None:
-        stored = dataset.id.get_storage_size() >= dataset.nbytes
-    else:
-        chunks = math.prod(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks))
-        whole = math.prod(dataset.chunks) * dataset.dtype.itemsize <= max(dataset.nbytes, _LARGEST_CHUNK)
-        stored = whole and dataset.id.get_num_chunks() >= chunks
-    if not stored:
-        raise ValueError(f"its {dataset.name.lstrip('/')} declares more numbers than the file holds")
-
-
-def _require_own_data(file, name):
-    """ValueError or KeyError unless a dataset lies in this very file.
-
-    HDF5 can take a dataset from any file of the system, by a link, by external storage or as a virtual dataset. A room
-    from a stranger would put the contents of such a file into the output.
-    """
-    parent, where = file, ""
-    for part in name.split("/"):
-        where = f"{where}/{part}".lstrip("/")
-        if not isinstance(parent, h5py.Group) or not parent.id.links.exists(part.encode()):
-            raise KeyError(f"it has no {where}")
-        if parent.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
-            raise ValueError(f"its {where} is a link, which a prepared room never holds")
-        parent = parent[part]
-    if not isinstance(parent, h5py.Dataset):
-        raise ValueError(f"its {name} is no dataset")
-    if parent.external or parent.is_virtual:
-        raise ValueError(f"its {name} is kept in another file, which a prepared room never does")
 
 
 def _check_head(head):

@@ -45,6 +45,7 @@ _OBJECT = re.compile(
 )
 _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 _IN_NUMBERS = b"0123456789.+-eE \t"
+_LONGEST_LINE = 65_536  # bytes
 
 
 def find_raw_rooms(folder):
@@ -244,12 +245,27 @@ def read_points(path):
     text = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf")  # the mark some editors put in front of UTF-8
     if not text.strip():
         raise InputError(f"{path} is empty: an object without points; unpack the release again, or delete the file")
+    _refuse_long_lines(text, path)
     points = _parse_fast(text)
     if points is None:
         points = _parse_fast(_tidy(text))
     if points is not None:
         return *points, []
     return _parse_carefully(text, path)
+
+
+def _refuse_long_lines(text, path):
+    """InputError for a line that cannot be a point: to parse it would take many times its size."""
+    start = 0
+    while len(text) - start > _LONGEST_LINE:
+        end = text.rfind(b"\n", start, start + _LONGEST_LINE)
+        if end < 0:
+            line = text.count(b"\n", 0, start) + 1
+            raise InputError(
+                f"{path}, line {line}: expected 'x y z r g b', found more than {_LONGEST_LINE:,} bytes; "
+                "unpack the release again, or correct the line"
+            )
+        start = end + 1
 
 
 def _parse_fast(text):

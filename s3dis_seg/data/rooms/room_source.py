@@ -9,6 +9,7 @@ import numpy as np
 
 from s3dis_seg.classes import CLASSES, UNLABELLED
 from s3dis_seg.data.rooms.room import Room
+from s3dis_seg.data.scans.npy import mapped
 from s3dis_seg.files import InputError
 
 # What Finder and Explorer leave behind; Icon's name ends in a carriage return on a Mac.
@@ -62,10 +63,11 @@ def is_stray(path):
 
 
 def load_array(path):
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as a numpy array: {error}") from error
+    """Numbers of a .npy file, as a view of it. InputError where it is damaged or holds something else."""
+    array = mapped(path)
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise InputError(f"{path}: expected an array of numbers, found {str(array.dtype)[:80]}")
+    return array
 
 
 def check_extent(xyz, place_of):

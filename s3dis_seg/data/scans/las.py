@@ -7,6 +7,8 @@ Letters: P points.
 """
 
 import copy
+import io
+import mmap
 import resource
 import struct
 import subprocess
@@ -26,7 +28,11 @@ _HEADER_SIZES = {0: 227, 1: 227, 2: 227, 3: 235, 4: 375}  # by minor version
 _WAVEFORMS = (4, 5, 9, 10)  # point formats after whose points other data may follow
 _VLR_HEADER = 54
 _BYTES_AT_ONCE = 1 << 23
+_POINTS_AT_ONCE = 100_000
 _MEMORY = 1 << 30  # bytes that decompression may take beyond three times the file
+_POINTWISE_CHUNKED, _LAYERED_CHUNKED = 2, 3  # ways of compression
+_VARIABLE_CHUNKS = 2**32 - 1  # as the size of a chunk: the table of chunks has the points of each
+_OTHER_COUNT = 3  # exit code of the process that decompresses
 
 
 @dataclass
@@ -62,9 +68,11 @@ def read(path):
             records = np.memmap(path, dtype, "r", layout.start, (layout.points,))
         points = laspy.ScaleAwarePointRecord(records, header.point_format, header.scales, header.offsets)
         las = laspy.LasData(header, points)
-        columns = {axis: np.asarray(las[axis]) for axis in "xyz"}
+        columns = dict(zip("xyz", _coordinates(las).T))
         names = [name for name in las.point_format.dimension_names if name not in ("X", "Y", "Z", "x", "y", "z")]
-        return columns | {name: np.asarray(las[name]) for name in names}, las
+        columns |= {name: _attribute(las, name) for name in names}
+        _release(records)
+        return columns, las
     except (InputError, OSError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # panics of native code are no Exception
@@ -77,25 +85,19 @@ def write(path, columns, source=None):
     Attributes that the point format lacks become extra dimensions.
     """
     laspy = _laspy(path)
-    if source is not None:
-        las = laspy.LasData(_without_tree(source.header), source.points.copy())
-        if "red" not in las.point_format.dimension_names:
-            las = laspy.convert(las, point_format_id=_WITH_COLORS.get(las.point_format.id, 7))
-    else:
-        las = _new_las(laspy, path, columns)
-    standard = set(las.point_format.standard_dimension_names)
-    there = set(las.point_format.dimension_names)
+    if source is None:
+        source = _new_las(laspy, path, columns)
     attributes = {name: values for name, values in columns.items() if name.lower() not in ("x", "y", "z")}
-    las.add_extra_dims([laspy.ExtraBytesParams(name, _extra_type(values.dtype))
-                        for name, values in attributes.items() if name not in there])  # fmt: skip
-    for name, values in attributes.items():
-        values = values[:]
-        # LAS colours have 16 bits, and 255 is 65535 there.
-        wide = name in standard and name in _RGB and values.dtype == np.uint8
-        las[name] = values.astype(np.uint16) * 257 if wide else values
+    header = _header_for(laspy, source, attributes)
     with open(path, "wb") as file:
         try:
-            las.write(file, do_compress=Path(path).suffix.lower() == ".laz")
+            compressed = Path(path).suffix.lower() == ".laz"
+            with laspy.LasWriter(file, header, do_compress=compressed, closefd=False) as writer:
+                for start in range(0, len(source.points), _POINTS_AT_ONCE):
+                    part = slice(start, start + _POINTS_AT_ONCE)
+                    writer.write_points(_records(laspy, header, source.points[part], attributes, part))
+                if header.version.minor >= 4 and header.evlrs is not None:
+                    writer.write_evlrs(header.evlrs)
         except RuntimeError as error:  # how the compressor reports a full disk
             raise OSError(str(error)) from error
 
@@ -106,6 +108,73 @@ def _without_tree(header):
     for records in (header.vlrs, header.evlrs or []):
         records[:] = [record for record in records if record.user_id != "copc"]
     return header
+
+
+def _header_for(laspy, source, attributes):
+    """The header of `source`, with a point format that has colours and every attribute."""
+    las = laspy.LasData(_without_tree(source.header), source.points[:0].copy())
+    if "red" not in las.point_format.dimension_names:
+        las = laspy.convert(las, point_format_id=_WITH_COLORS.get(las.point_format.id, 7))
+    there = set(las.point_format.dimension_names)
+    las.add_extra_dims([laspy.ExtraBytesParams(name, _extra_type(values.dtype))
+                        for name, values in attributes.items() if name not in there])  # fmt: skip
+    return las.header
+
+
+def _records(laspy, header, given, attributes, part):
+    """Some points as they are written: the records `given`, with the values that attributes have in `part`."""
+    records = laspy.ScaleAwarePointRecord.zeros(len(given), header=header)
+    records.copy_fields_from(given)
+    standard = set(header.point_format.standard_dimension_names)
+    for name, values in attributes.items():
+        values = values[part]
+        # LAS colours have 16 bits, and 255 is 65535 there.
+        wide = name in standard and name in _RGB and values.dtype == np.uint8
+        records[name] = values.astype(np.uint16) * 257 if wide else values
+    return records
+
+
+class _Bits:
+    """A part of a byte of every point, taken out for the slice that is asked for. (P,) like an array"""
+
+    def __init__(self, view):
+        self.view, self.dtype = view, view.array.dtype
+
+    def __len__(self):
+        return len(self.view.array)
+
+    def __getitem__(self, part):
+        return np.asarray(self.view[part])
+
+    def __array__(self, dtype=None, copy=None):
+        return self[:].astype(dtype or self.dtype)
+
+
+def _attribute(las, name):
+    """An attribute as (P,) values: mapped from the file, or taken out of its bits when asked for.
+
+    Colours are copied, because every scan needs them at once, and mapped they would bring all of the file into memory.
+    """
+    values = las[name]
+    if hasattr(values, "bit_mask"):
+        return _Bits(values)
+    return np.array(values) if name in _RGB else np.asarray(values)
+
+
+def _coordinates(las):
+    """-> (P, 3) float64, in which the columns x, y and z lie side by side"""
+    xyz = np.empty((len(las.points), 3))
+    for start in range(0, len(xyz), _POINTS_AT_ONCE):
+        part = slice(start, start + _POINTS_AT_ONCE)
+        for place, axis in enumerate("xyz"):
+            xyz[part, place] = las.points[part][axis]
+    return xyz
+
+
+def _release(records):
+    """Take the pages of a mapped file out of memory; whoever reads them again gets them from the file."""
+    if isinstance(records, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+        records._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def _extra_type(dtype):
@@ -221,6 +290,9 @@ def _decompressed(path, dtype, layout):
         if done.returncode:
             last = done.stderr.decode(errors="replace").split("\n")
             reason = next((line.strip() for line in reversed(last) if line.strip()), f"exit code {done.returncode}")
+            if done.returncode == _OTHER_COUNT:
+                raise InputError(f"{path} is damaged: its last chunk holds fewer or more points than the "
+                                 f"{layout.points:,} of its header leave for it; copy it again")  # fmt: skip
             raise InputError(f"{path} is damaged: after {found:,} of {layout.points:,} points it cannot be "
                              f"decompressed ({reason[:200]}); copy it again")  # fmt: skip
         if found != layout.points:
@@ -246,3 +318,63 @@ def _decompress(path):
     with laspy.open(path, laz_backend=laspy.LazBackend.Lazrs) as reader:
         for points in reader.chunk_iterator(max(1, _BYTES_AT_ONCE // reader.header.point_format.size)):
             sys.stdout.buffer.write(memoryview(points.array).cast("B"))
+    if not _is_last_chunk_whole(path):
+        sys.exit(_OTHER_COUNT)
+
+
+def _is_last_chunk_whole(path):
+    """Whether the last chunk of a LAZ file holds just the points that its header leaves for it.
+
+    Neither the file nor its table of chunks says how many these are, and a decoder makes points up from what follows.
+    """
+    import laspy
+    import lazrs
+
+    with laspy.open(path) as reader:
+        header = reader.header
+    settings = header.vlrs.get("LasZipVlr")[0].record_data
+    kind, size = struct.unpack_from("<H", settings)[0], struct.unpack_from("<I", settings, 12)[0]
+    if kind not in (_POINTWISE_CHUNKED, _LAYERED_CHUNKED):
+        return True
+    with open(path, "rb") as file:
+        file.seek(header.offset_to_point_data)
+        chunks = lazrs.read_chunk_table(file, lazrs.LazVlr(settings))
+        file.seek(header.offset_to_point_data + 8 + sum(length for _, length in chunks[:-1]))
+        last = file.read(chunks[-1][1])
+    if size == _VARIABLE_CHUNKS:
+        return sum(points for points, _ in chunks) == header.point_count
+    points, record = header.point_count - size * (len(chunks) - 1), header.point_format.size
+    if not 1 <= points <= size:
+        return False
+    if kind == _LAYERED_CHUNKED:  # says it behind its first point, which is not compressed
+        return len(last) >= record + 4 and struct.unpack_from("<I", last, record)[0] == points
+    # The encoder pads a chunk so that the decoder reads every byte of it, and none beyond.
+    whole, short = (_can_decode(content, settings, points, record) for content in (last, last[:-1]))
+    return whole and not short
+
+
+def _can_decode(chunk, settings, points, record):
+    """Whether a chunk by itself has the bytes that so many points need."""
+    import lazrs
+
+    try:
+        decoder = lazrs.LasZipDecompressor(_LoneChunk(chunk, settings), settings)
+        decoder.decompress_many(bytearray(points * record))
+    except lazrs.LazrsError:
+        return False
+    return True
+
+
+class _LoneChunk(io.BytesIO):
+    """A chunk as a LAZ stream of its own, which ends behind the chunk for whoever reads on from it."""
+
+    def __init__(self, chunk, settings):
+        import lazrs
+
+        self.end, table = 8 + len(chunk), io.BytesIO()
+        lazrs.write_chunk_table(table, [(1, len(chunk))], lazrs.LazVlr(settings))
+        super().__init__(struct.pack("<q", self.end + 1) + chunk + b"\0" + table.getvalue())
+
+    def readinto(self, buffer):
+        left = self.end - self.tell()
+        return super().readinto(memoryview(buffer)[:left] if left >= 0 else buffer)

@@ -2,6 +2,7 @@
 
 import tokenize
 import warnings
+from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +20,7 @@ def read(path):
     with open(path, "rb") as file:
         if file.read(4) == b"PK\x03\x04":
             raise InputError(f"{path} is an .npz archive; save the array of the points alone with numpy.save")
-    table = _mapped(path)
+    table = mapped(path)
     if table.dtype.names:
         return _fields(path, table), None
     if table.ndim != 2 or not _is_plain(table.dtype) or table.dtype.kind == "b":
@@ -38,8 +39,12 @@ def write(path, columns, source=None):
         np.save(file, table)
 
 
-def _mapped(path):
-    """The array as a view of the file: a shape that the file cannot hold is refused, whatever it claims."""
+def mapped(path):
+    """The array of a file as a view of it. Never unpickles.
+
+    Raises InputError where the file is damaged, cannot hold the shape that it claims, or goes on after its array.
+    """
+    path = Path(path)
     try:
         with np.errstate(all="raise"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of numpy about headers that old versions wrote

@@ -345,7 +345,7 @@ def test_a_truncated_array_is_an_error(tmp_path):
     np.save(tmp_path / "Area_6_office_1.npy", TABLE)
     path = tmp_path / "Area_6_office_1.npy"
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match=r"office_1\.npy cannot be read as a numpy array"):
+    with pytest.raises(InputError, match=r"office_1\.npy is damaged or no .npy array of numbers"):
         only_room(tmp_path)
 
 
@@ -425,3 +425,36 @@ def test_minus_one_is_unlabelled_in_every_type(tmp_path, kind):
     np.save(room / "color.npy", np.zeros((3, 3), np.uint8))
     np.save(room / "segment.npy", np.array([-1, 0, 12], kind))
     assert find_sources(tmp_path)[0].read().labels.tolist() == [255, 0, 12]
+
+
+@pytest.mark.parametrize(("part", "values", "message"), [
+    ("coord", np.float32(1), "expected the shape"), ("coord", np.full((3, 3), "x"), "expected an array of numbers"),
+    ("segment", np.full(3, "x"), "expected an array of numbers"),
+    ("segment", np.zeros((3, 1, 1)), "expected the shape"),
+    ("instance", np.full(3, 2.5), "has the instance 2.5"), ("instance", np.full(3, 2**40), "has the instance"),
+    ("instance", np.full(3, np.nan), "has the instance nan"), ("color", np.zeros((3, 3), "c8"), "an array of numbers"),
+])  # fmt: skip
+def test_odd_arrays_of_pointcept_are_one_sentence(tmp_path, part, values, message):
+    room = tmp_path / "Area_1" / "office_1"
+    room.mkdir(parents=True)
+    good = {"coord": np.eye(3), "color": np.ones((3, 3)), "segment": np.ones(3), "instance": np.ones(3)}
+    for name, array in (good | {part: values}).items():
+        np.save(room / f"{name}.npy", array)
+    with pytest.raises(InputError, match=message) as error:
+        find_sources(tmp_path)[0].read()
+    assert "\n" not in str(error.value)
+
+
+def test_an_array_that_claims_more_than_its_file_is_refused_before_memory_is_taken(tmp_path):
+    np.save(tmp_path / "Area_1_office_1.npy", np.ones((4, 7)))
+    content = (tmp_path / "Area_1_office_1.npy").read_bytes()
+    (tmp_path / "Area_1_office_1.npy").write_bytes(content.replace(b"(4, 7), }       ", b"(4000000000, 7)}"))
+    with pytest.raises(InputError, match="is damaged"):
+        find_sources(tmp_path)[0].read()
+
+
+def test_a_line_of_the_release_without_end_is_refused(tmp_path):
+    path = tmp_path / "chair_1.txt"
+    path.write_bytes(b"1 2 3 4 5 6\n" * 2 + b"1 " * 100_000 + b"\n")
+    with pytest.raises(InputError, match=r"chair_1.txt, line 3: .* more than 65,536 bytes"):
+        read_points(path)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from s3dis_seg.data.scans import las
+from s3dis_seg.data.scans.colors import stacked
 from s3dis_seg.files import InputError
 
 laspy = pytest.importorskip("laspy")
@@ -52,6 +53,35 @@ def test_version_scales_and_records_are_kept(tmp_path):
     np.testing.assert_array_equal(header.scales, 0.001)
 
 
+@pytest.mark.parametrize(("version", "form"), [("1.2", 3), ("1.2", 1), ("1.4", 7), ("1.4", 6)])
+@pytest.mark.parametrize("suffix", [".las", ".laz"])
+def test_written_in_parts_every_attribute_is_what_it_was(tmp_path, monkeypatch, version, form, suffix):
+    monkeypatch.setattr(las, "_POINTS_AT_ONCE", 70)
+    header, rng = laspy.LasHeader(version=version, point_format=form), np.random.default_rng(0)
+    header.add_extra_dim(laspy.ExtraBytesParams("height", "f4"))
+    given = laspy.LasData(header)
+    given.xyz = rng.random((500, 3)) * 3
+    for name in given.point_format.dimension_names:
+        if name not in "XYZ":
+            given[name] = rng.integers(0, 2, 500)
+    given.write(str(tmp_path / f"a{suffix}"))
+    columns, source = las.read(tmp_path / f"a{suffix}")
+    columns |= {"prediction": np.arange(500).astype(np.uint8), "red": np.full(500, 255, np.uint8)}
+    las.write(tmp_path / f"b{suffix}", columns, source)
+    written = laspy.read(tmp_path / f"b{suffix}")
+    for name in set(given.point_format.dimension_names) - {"red"}:
+        np.testing.assert_array_equal(written[name], given[name], err_msg=name)
+        assert np.asarray(columns[name.lower() if name in "XYZ" else name]).shape == (500,)
+    np.testing.assert_array_equal(written["prediction"], columns["prediction"])
+    assert (written["red"] == 65535).all() and written.header.point_count == 500
+    np.testing.assert_allclose(written.header.maxs, given.xyz.max(axis=0), atol=1e-6)
+
+
+def test_coordinates_lie_side_by_side_and_are_not_copied_again(tmp_path):
+    columns, _ = las.read(las_file(tmp_path / "a.las"))
+    assert np.shares_memory(stacked([columns[axis] for axis in "xyz"]), columns["x"])
+
+
 @pytest.mark.parametrize(("place", "kind", "value", "message"), [
     (100, "<I", 2**32 - 1, "4,294,967,295 variable length records"),
     (107, "<I", 2**32 - 1, "promises 4,294,967,295 points, it holds 500"),
@@ -83,3 +113,18 @@ def test_a_cut_laz_is_one_sentence(tmp_path):
     with pytest.raises(InputError) as error:
         las.read(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("count", [3, 51_000])
+@pytest.mark.parametrize(("version", "form", "place"), [("1.2", 3, 107), ("1.4", 7, 247)])
+def test_a_laz_header_that_invents_or_loses_points_is_refused(tmp_path, version, form, place, count):
+    data = laspy.LasData(laspy.LasHeader(version=version, point_format=form))
+    data.xyz = np.random.default_rng(0).random((count, 3)) * 9
+    path = tmp_path / "a.laz"
+    data.write(str(path))
+    content = path.read_bytes()
+    assert len(las.read(path)[0]["x"]) == count
+    for wrong in (count - 2, count - 1, count + 1, count + 2):
+        path.write_bytes(content[:place] + struct.pack("<I", wrong) + content[place + 4 :])
+        with pytest.raises(InputError, match="is damaged: "):
+            las.read(path)
