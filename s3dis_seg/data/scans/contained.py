@@ -9,6 +9,7 @@ from pathlib import Path
 
 from s3dis_seg.files import InputError
 
+_CALL = f"from {__name__} import _run; _run()"
 _MEMORY = 2 << 30  # bytes that it may take beyond what it has at the start
 
 
@@ -17,8 +18,7 @@ def run_apart(function, path, *words):
 
     Raises InputError where it fails or ends the process, with the last line that it wrote to standard error.
     """
-    script = f"from {__name__} import _run; _run()"
-    command = [sys.executable, "-c", script, function.__module__, function.__name__, os.path.abspath(path)]
+    command = [sys.executable, "-c", _CALL, function.__module__, function.__name__, os.path.abspath(path)]
     root = Path(__file__).resolve().parents[3]  # so that the process finds this very copy of the package
     done = subprocess.run([*command, *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE, cwd=root)  # fmt: skip

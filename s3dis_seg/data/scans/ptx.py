@@ -133,7 +133,7 @@ def _notes(scans, num_empty):
     notes = []
     if num_empty:
         notes.append(f"{num_empty:,} rays that met nothing (0 0 0) are left out")
-    widths = [table.shape[1] for table in scans]
+    widths = [table.shape[1] for table in scans if len(table)]
     if 4 in widths and 7 in widths:
-        notes.append(f"{widths.count(4)} of its {len(scans)} scans have no colours: black is taken there")
+        notes.append(f"{widths.count(4)} of its {len(widths)} scans with points have no colours: black is taken there")
     return notes

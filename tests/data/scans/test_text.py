@@ -78,6 +78,13 @@ def test_pts_files_have_the_intensity_before_the_colors(tmp_path, text):
     assert scan.labels is None
 
 
+def test_several_scans_of_leica_each_have_their_count(tmp_path):
+    scan = read_scan(written(tmp_path, "1\n1 2 3 -9 10 20 30\n1\n4 5 6 7 40 50 60\n", "a.pts"))
+    np.testing.assert_array_equal(scan.xyz, XYZ)
+    with pytest.raises(InputError, match="promises 3 points, it holds 2"):
+        read_scan(written(tmp_path, "1\n1 2 3 -9 10 20 30\n2\n4 5 6 7 40 50 60\n", "a.pts"))
+
+
 def test_six_columns_with_negative_numbers_are_normals_and_no_colors(tmp_path):
     scan = read_scan(written(tmp_path, "1 2 3 0 0 -1\n4 5 6 0.6 0.8 0\n", "a.xyz"))
     assert scan.rgb is None and list(scan.columns) == ["x", "y", "z", "nx", "ny", "nz"]
