@@ -123,6 +123,8 @@ def _are_bytes(values):
 
 
 def _turn(scan, up, refuse):
+    if up is None and scan.path.suffix.lower() == ".h5":
+        return  # prepared rooms have z upwards
     if up is None:
         up, note = judged_up(scan.xyz, scan.path, getattr(scan.source, "up", None), refuse)
         scan.warnings += [f"{scan.path}: {note}"] if note else []

@@ -14,6 +14,7 @@ _BY_WIDTH = {
     6: _XYZ + _RGB,
     7: (*_XYZ, *_RGB, "label"),
     9: _XYZ + _RGB + _NORMALS,
+    10: (*_XYZ, *_RGB, "scalar", *_NORMALS),  # as CloudCompare orders them
 }
 _INTENSITY_FIRST = _BY_WIDTH | {7: (*_XYZ, "intensity", *_RGB), 10: (*_XYZ, "intensity", *_RGB, *_NORMALS)}
 
@@ -26,7 +27,7 @@ def names_by_place(path, width, intensity_first=False):
     names = (_INTENSITY_FIRST if intensity_first else _BY_WIDTH).get(width)
     if names is None:
         raise InputError(f"{path} has {width} columns; without a header line 3 (x y z), 4 (and intensity), "
-                         "6 (x y z r g b), 7 (and a label) or 9 (x y z r g b and normals) are understood")  # fmt: skip
+                         "6 (x y z r g b), 7 (and a label), 9 (x y z r g b and normals) or 10 (x y z r g b, a scalar and normals) are understood")  # fmt: skip
     return list(names)
 
 

@@ -214,6 +214,7 @@ def _names(path, above, separator, width):
 def _header_words(line, separator):
     """What may be names, without comment mark and quotes."""
     words = [word.strip(" \t\"'") for word in _words(line.strip().lstrip("#/").strip(), separator)]
+    words = [re.sub(r"^([XYZxyz]) ?[\[(].*[\])]$", r"\1", word) for word in words]  # X [m]
     return words[:-1] if words[-1:] == [""] else words
 
 

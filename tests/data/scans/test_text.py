@@ -37,6 +37,9 @@ def written(tmp_path, text, name="a.txt"):
     "1 2 3 10 20 30  # a door\n4 5 6 40 50 60\n",
     "x y z red green blue nx ny nz\n1 2 3 10 20 30 0 0 -1\n4 5 6 40 50 60 0 0 1\n",
     "1 2 3 10 20 30 0 0 -1\n4 5 6 40 50 60 0 0 1\n",
+    "1 2 3 10 20 30 0.5 0 0 -1\n4 5 6 40 50 60 0.25 0 0 1\n",  # CloudCompare without a line of names
+    "//X Y Z R G B Scalar_field Nx Ny Nz\n2\n1 2 3 10 20 30 nan 0 0 1\n4 5 6 40 50 60 0.25 0 0 1\n",
+    "X [m];Y [m];Z [m];R;G;B\n1,0;2,0;3,0;10;20;30\n4,0;5,0;6,0;40;50;60\n",
     "// B\xfcro\n1 2 3 10 20 30\n4 5 6 40 50 60\n".encode("latin-1"),
     "// Büro\n1 2 3 10 20 30\n4 5 6 40 50 60\n".encode("utf-16"),
     "\ufeff1 2 3 10 20 30\n4 5 6 40 50 60\n",
