@@ -27,8 +27,8 @@ def names_by_place(path, width, intensity_first=False):
     names = (_INTENSITY_FIRST if intensity_first else _BY_WIDTH).get(width)
     if names is None:
         raise InputError(
-            f"{path} has {width} columns; without a header line 3 (x y z), 4 (and intensity), 6 (x y z r g b), 7 (and a "
-            "label), 9 (x y z r g b and normals) or 10 (x y z r g b, a scalar and normals) are understood"
+            f"{path} has {width} columns; without a header line 3 (x y z), 4 (and intensity), 6 (x y z r g b), 7 (and "
+            "a label), 9 (x y z r g b and normals) or 10 (x y z r g b, a scalar and normals) are understood"
         )
     return list(names)
 
