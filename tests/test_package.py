@@ -69,6 +69,7 @@ def test_a_wheel_holds_every_module_and_nothing_of_the_tests(wheel):
     inside = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(CLONE)) for path in (CLONE / "s3dis_seg").rglob("*.py")}
     assert modules <= inside
+    assert {f"s3dis_seg/report/page.{kind}" for kind in ("html", "css", "js")} <= inside
     assert {name.split("/")[0] for name in inside} == {"s3dis_seg", f"s3dis_seg-{s3dis_seg.__version__}.dist-info"}
 
 

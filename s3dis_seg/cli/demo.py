@@ -6,8 +6,9 @@
   4. segments a room that it has not seen
   5. scores the result against the labels of that room
   6. draws scan, prediction and ground truth side by side
+  7. makes a page that shows the scan in 3-D in any browser
 
-Steps 2 to 6 are the other commands, printed as you would type them. The network is small and the rooms are simple: the
+Steps 2 to 7 are the other commands, printed as you would type them. The network is small and the rooms are simple: the
 scores say that all parts work together, not how well the networks do on real rooms.
 
 Examples:
@@ -50,7 +51,8 @@ def run(arguments):
     start = time.perf_counter()
     out = _empty_folder(arguments.out)
     raw, rooms, run_folder = out / "synthetic", out / "rooms", out / "run"
-    scan, segmented, picture = out / "scan.ply", out / "segmented.ply", out / "picture.png"
+    scan, segmented = out / "scan.ply", out / "segmented.ply"
+    picture, page = out / "picture.png", out / "report.html"
 
     _step(1, "write rooms in the layout of the raw S3DIS release")
     _write_rooms(raw, arguments.seed)
@@ -69,11 +71,13 @@ def run(arguments):
     _command(f"score {_quoted(segmented)} --label-field classification --out {_quoted(out / 'scores')}")
     _step(6, "draw it")
     _command(f"view {_quoted(segmented)} --color scan prediction truth --save {_quoted(picture)}")
-    _farewell(out, segmented, picture, time.perf_counter() - start)
+    _step(7, "make a page of it")
+    _command(f"report {_quoted(segmented)} --label-field classification --out {_quoted(page)}")
+    _farewell(out, segmented, picture, page, time.perf_counter() - start)
 
 
 def _step(number_of_step, what):
-    print(f"\nStep {number_of_step} of 6: {what}", flush=True)
+    print(f"\nStep {number_of_step} of 7: {what}", flush=True)
 
 
 def _write_rooms(folder, seed):
@@ -122,9 +126,10 @@ def _write_unseen_room(rooms, path):
     write_scan(path, scan)
 
 
-def _farewell(out, segmented, picture, seconds):
+def _farewell(out, segmented, picture, page, seconds):
     print(f"\nDone in {seconds:.0f} s. Look at")
     print(f"  {picture}   scan, prediction and ground truth")
+    print(f"  {page}   the scan in 3-D, classes, places to check and scores: open it in a browser")
     print(f"  {segmented}   every point with its prediction and confidence (s3dis-seg view {_quoted(segmented)})")
     print(f"  {out / 'scores'}   IoU of each class, confusion matrix")
     print("With your own data:")

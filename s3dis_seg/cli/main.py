@@ -17,9 +17,10 @@ COMMANDS = {
     "evaluate": "score a checkpoint on rooms: IoU, accuracies and confusion, by room, area and fold",
     "calibrate": "measure how far confidences can be trusted, and make them honest",
     "score": "compare the predictions of a segmented scan with its labels",
+    "report": "one HTML page of a segmented scan, to show to somebody who has nothing installed",
     "view": "show a scan in a window, or save a picture of it",
     "benchmark": "time and memory of the graph engine beside the authors' operations",
-    "demo": "prepare, train, segment, score and view in three minutes, on synthetic rooms",
+    "demo": "prepare, train, segment, score and show in three minutes, on synthetic rooms",
 }
 
 

@@ -9,6 +9,7 @@ Examples:
   s3dis-seg segment scan.ply --out segmented.ply
   s3dis-seg segment scan.ply --out segmented.ply --checkpoint runs/area5/best.pt --stride 1.0
   s3dis-seg segment scans/ --out segmented/
+  s3dis-seg segment scan.ply --out segmented.ply --report report.html
   s3dis-seg segment scan.ply --out segmented.ply --checkpoint official.pth --model densegcn28 --channels 32 --k 8
 """
 
@@ -22,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from s3dis_seg.classes import UNLABELLED
+from s3dis_seg import __version__
+from s3dis_seg.classes import CLASSES, UNLABELLED, colors_of
 from s3dis_seg.cli.options import add_network_arguments, network_of, number, require_writable
 from s3dis_seg.cli.progress import bar, duration
 from s3dis_seg.data.scans import READABLE, UNITS, UP, WRITABLE, read_scan, write_scan
@@ -59,6 +61,9 @@ def add_arguments(parser):
         default=False,
         help="leave the scan's colours where they are; class colours go to class_red, class_green, class_blue",
     )
+    parser.add_argument(
+        "--report", metavar="PAGE", type=Path, help="also write an HTML page that shows the result in any browser"
+    )
     how = parser.add_argument_group("speed and quality")
     how.add_argument(
         "--stride",
@@ -94,6 +99,8 @@ def add_arguments(parser):
 
 def run(arguments):
     jobs = _jobs(arguments.scans, arguments.out)
+    if arguments.report:
+        _require_page(arguments.report, jobs)
     model, overrides = network_of(arguments)
     from s3dis_seg.segmentation import Segmenter  # imports torch, which --help should not wait for
 
@@ -125,8 +132,7 @@ def run(arguments):
         raise InputError(
             f"{len(failed)} of {len(jobs)} scans were not segmented, for the reasons above: {_listed(failed)}"
         )
-    licence = card.provenance.get("licence") or card.provenance.get("license")
-    if licence:
+    if licence := _licence_of(card):
         print(f"licence of the weights: {licence}")
     outs = [out for _, out in jobs]
     print(f"next: s3dis-seg view {shlex.quote(str(outs[0]))}")
@@ -141,7 +147,8 @@ def _segment(segmenter, path, out, arguments, counter, seconds):
     plan = segmenter.plan(scan.xyz, scan.rgb)
     size = " x ".join(f"{extent:.1f}" for extent in plan.size)
     print(f"\n{counter}{path}: {len(scan):,} points, {size} m, {'colours' if scan.rgb is not None else 'no colours'}")
-    _tell(scan.warnings + plan.warnings)
+    notes = plan.warnings
+    _tell(scan.warnings + notes)
     start = time.perf_counter()
     print(f"{_amount(segmenter, plan)} on {segmenter.device}{_expected(segmenter, plan)}", flush=True)
     seconds["estimating"] = time.perf_counter() - start
@@ -158,6 +165,8 @@ def _segment(segmenter, path, out, arguments, counter, seconds):
     steps = [f"{step} {duration(spent)}" for step, spent in seconds.items() if spent >= _SHORTEST]
     print("time: " + ", ".join([*steps, f"in all {duration(sum(seconds.values()))}"]))
     print(f"wrote {out}")
+    if arguments.report:
+        _write_page(segmenter, scan, arguments, [*scan.warnings, *notes])
 
 
 # --- before the start -------------------------------------------------------------------------------------------------
@@ -214,6 +223,19 @@ def _require_room(path, out, num_points):
         )
 
 
+def _require_page(page, jobs):
+    """InputError where the page of --report cannot be written: before the network runs, not after."""
+    from s3dis_seg.report.page import require_page_name
+
+    require_page_name(page)
+    if len(jobs) > 1:
+        raise InputError(
+            f"--report {page} shows one scan, but there are {len(jobs)}; segment them first, and then run "
+            "s3dis-seg report on each result"
+        )
+    require_writable(page.parent)
+
+
 def _amount(segmenter, plan):
     """The number of blocks, and that without overlap (or with it, where there is none). -> text"""
     other = 1.0 if segmenter.stride < 1 else 0.5
@@ -233,6 +255,30 @@ def _expected(segmenter, plan):
 def _tell(sentences):
     for sentence in sentences:
         print(f"note: {sentence}")
+
+
+def _write_page(segmenter, scan, arguments, notes):
+    """The page of --report, with the weights and settings that made it."""
+    from s3dis_seg.cli.report import make_page
+
+    card = segmenter.card
+    colors = colors_of(np.arange(len(card.class_names)))
+    if tuple(card.class_names) != CLASSES:
+        scan.labels = None  # numbers of S3DIS's classes, which these predictions cannot be compared with
+    made = [
+        ("Scan", scan.path.name),
+        ("Weights", f"{arguments.checkpoint} ({card.sha256[:8]}), {card.model or 'network'}"),
+        ("Settings", f"stride {segmenter.stride:g}, passes {segmenter.passes}, seed {segmenter.seed}"),
+        ("Blocks", f"{card.blocks.num_points:,} points of {card.blocks.block_size:g} m, grid {card.blocks.grid:g} m"),
+        ("Program", f"s3dis_seg {__version__} on {segmenter.device}"),
+    ]
+    if licence := _licence_of(card):
+        made.append(("Licence of the weights", licence))
+    make_page(arguments.report, scan, notes, made, class_names=card.class_names, colors=colors)
+
+
+def _licence_of(card):
+    return card.provenance.get("licence") or card.provenance.get("license")
 
 
 def _print_classes(result, class_names):

@@ -17,11 +17,11 @@ def commands(monkeypatch):
     return lines
 
 
-def test_the_demo_runs_five_commands_and_says_what_each_is_for(commands, tmp_path, capsys):
+def test_the_demo_runs_six_commands_and_says_what_each_is_for(commands, tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "demo in a folder")]) == 0
-    assert len(commands) == 5
+    assert len(commands) == 6
     said = capsys.readouterr().out
-    assert [f"Step {number} of 6:" in said for number in range(1, 7)] == [True] * 6
+    assert [f"Step {number} of 7:" in said for number in range(1, 8)] == [True] * 7
     assert len(list((tmp_path / "demo in a folder" / "synthetic").glob("Area_*/*"))) == sum(demo.ROOMS.values())
 
 

@@ -236,5 +236,5 @@ def test_damaged_block_folders_are_told(pointnet, tmp_path):
     with pytest.raises(InputError, match=r"names the rooms of 1 blocks, but the files .* hold 5"):
         PointNetBlocks(PointNetFiles(folder))
     (folder / "ply_data_all_1.h5").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"ply_data_all_1\.h5 cannot be read"):
+    with pytest.raises(InputError, match=r"ply_data_all_1\.h5 is missing, damaged or no block file"):
         PointNetBlocks(PointNetFiles(folder))
