@@ -29,7 +29,8 @@ ALLOWED = {
     "benchmarks": {"graph", "models", "files", "data", "training"},
 }
 IMPORTED_WHERE_NEEDED = {
-    "open3d", "torch_cluster", "plyfile", "laspy", "triton", "tensorboard", "matplotlib", "polars", "numba",
+    "open3d", "torch_cluster", "plyfile", "laspy", "triton", "tensorboard", "matplotlib", "polars", "numba", "pye57",
+    "trimesh",
 }  # fmt: skip
 
 

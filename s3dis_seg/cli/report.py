@@ -17,7 +17,7 @@ from pathlib import Path
 
 from s3dis_seg import __version__
 from s3dis_seg.cli.options import add_classes_argument, classes_of, number, require_writable
-from s3dis_seg.data.scans import UNITS
+from s3dis_seg.data.scans import UNITS, UP
 
 _MOST_COMMENTS = 20
 
@@ -32,7 +32,8 @@ def add_arguments(parser):
         "--prediction-field", metavar="NAME", help="property that holds the predictions (default: prediction)"
     )
     add_classes_argument(parser)
-    parser.add_argument("--units", choices=UNITS, help="units of the coordinates (default: m, if the height fits)")
+    parser.add_argument("--units", choices=UNITS, help="units of the coordinates (default: judged by the extents)")
+    parser.add_argument("--up", choices=UP, help="axis that points upwards (default: judged by the points)")
     parser.add_argument(
         "--points", metavar="N", type=number(int, 1), default=3_000_000,
         help="most points in the 3-D view; larger scans are thinned evenly (default: %(default)s)",
@@ -64,7 +65,7 @@ def _segmented(arguments):
     from s3dis_seg.data.scans import doubt_about_labels, labels_of, read_scan
     from s3dis_seg.data.scans.labels import predictions_of
 
-    scan = read_scan(arguments.scan, arguments.units, classes_of(arguments))
+    scan = read_scan(arguments.scan, arguments.units, classes_of(arguments), arguments.up)
     warnings = list(scan.warnings)
     if arguments.prediction_field or scan.predictions is not None:
         scan = replace(scan, predictions=predictions_of(scan, arguments.prediction_field or "prediction"))

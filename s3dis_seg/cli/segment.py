@@ -1,8 +1,9 @@
 """Label every point of a scan. The result keeps everything that is in the file.
 
-Reads .ply, .las, .laz, .npy, .npz, .txt, .xyz, .csv, .pcd and prepared rooms (.h5); writes the format of OUT's suffix.
-The result has a `prediction` and a `confidence` for every point. The colours of the predicted classes are written to
-red, green, blue; the scan's own colours are kept in scan_red, scan_green, scan_blue.
+Reads .ply, .las, .laz (also .copc.laz), .e57, .ptx, .pts, .pcd, .npy, .npz, .txt, .xyz, .csv, .asc, meshes (.obj,
+.glb, .gltf, .stl, .off) and prepared rooms (.h5). Writes .ply, .las, .laz, .e57, .npy, .npz, .txt, .xyz, .csv or .asc,
+by OUT's suffix. The result has a `prediction` and a `confidence` for every point. The colours of the predicted classes
+are written to red, green, blue; the scan's own colours are kept in scan_red, scan_green, scan_blue.
 
 Examples:
   s3dis-seg segment scan.ply --out segmented.ply
@@ -26,7 +27,7 @@ from s3dis_seg import __version__
 from s3dis_seg.classes import S3DIS, UNLABELLED
 from s3dis_seg.cli.options import add_network_arguments, network_of, number, require_writable
 from s3dis_seg.cli.progress import bar, duration
-from s3dis_seg.data.scans import READABLE, UNITS, WRITABLE, read_scan, write_scan
+from s3dis_seg.data.scans import READABLE, UNITS, UP, WRITABLE, read_scan, write_scan
 from s3dis_seg.files import InputError
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 
@@ -42,7 +43,18 @@ def add_arguments(parser):
     parser.add_argument(
         "--checkpoint", default=DEFAULT_CHECKPOINT, help="file, or name of shipped weights (default: %(default)s)"
     )
-    parser.add_argument("--units", choices=UNITS, help="units of the coordinates (default: m, if the height fits)")
+    parser.add_argument("--units", choices=UNITS, help="units of the coordinates (default: judged by the extents)")
+    parser.add_argument(
+        "--up",
+        choices=UP,
+        help="axis that points upwards; write --up=-y (default: judged by the points)",
+    )
+    parser.add_argument(
+        "--sample",
+        metavar="N",
+        type=number(int, 1),
+        help="label N points drawn on the faces of a mesh (default: its vertices)",
+    )
     parser.add_argument(
         "--keep-rgb",
         action=yes_or_no,
@@ -132,7 +144,7 @@ def run(arguments):
 def _segment(segmenter, path, out, arguments, counter, seconds):
     """Segment one scan, and print what there is to know about it. seconds: step -> time spent on it before."""
     start = time.perf_counter()
-    scan = read_scan(path, arguments.units)
+    scan = read_scan(path, arguments.units, arguments.up, arguments.sample)
     _require_room(path, out, len(scan))
     seconds["reading"] = time.perf_counter() - start
     plan = segmenter.plan(scan.xyz, scan.rgb)

@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 
 from s3dis_seg.cli.options import add_classes_argument, classes_of, number
-from s3dis_seg.data.scans import UNITS, read_scan
+from s3dis_seg.data.scans import UNITS, UP, read_scan
 from s3dis_seg.data.scans.labels import doubt_about_labels, labels_of
 from s3dis_seg.files import InputError
 from s3dis_seg.view import (
@@ -52,7 +52,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--ceiling", action=argparse.BooleanOptionalAction, default=False, help="show ceiling and beams, too"
     )
-    parser.add_argument("--units", choices=UNITS, help="units of the coordinates (default: m, if the height fits)")
+    parser.add_argument("--units", choices=UNITS, help="units of the coordinates (default: judged by the extents)")
+    parser.add_argument("--up", choices=UP, help="axis that points upwards (default: judged by the points)")
     camera = parser.add_argument_group("where to look from")
     camera.add_argument(
         "--azimuth", metavar="DEGREES", type=_degrees,
@@ -80,7 +81,7 @@ def run(arguments):
     _refuse_combinations(arguments)
     if not arguments.save:
         check_window()
-    scan = read_scan(arguments.scan, arguments.units, classes_of(arguments))
+    scan = read_scan(arguments.scan, arguments.units, classes_of(arguments), arguments.up)
     warnings = list(scan.warnings)
     if arguments.label_field:
         scan.labels = labels_of(scan, arguments.label_field)

@@ -108,7 +108,7 @@ def score_scan(path, label_field=None, prediction_field=None, classes=None):
     one of the properties is missing.
     """
     field = prediction_field or "prediction"
-    scan = read_scan(path, units="m", classes=classes)
+    scan = read_scan(path, units="m", classes=classes, up="z")
     if field not in scan.columns:
         remedy = "name another with --prediction-field" if prediction_field else "segment it first"
         raise InputError(

@@ -81,13 +81,13 @@ def test_one_bad_scan_does_not_stop_the_others(checkpoint, scan, tmp_path, capsy
 
 def test_oddities_of_a_scan_are_told(checkpoint, scan, tmp_path, capsys):
     source = read_scan(scan)
-    xyz = source.xyz * 1000
+    xyz = source.xyz * 500  # 1.25 m in millimetres, or 12.5 m in centimetres
     xyz[0] = np.nan
     columns = {"prediction": np.zeros(len(xyz), np.float32), **dict(zip("xyz", xyz.T))}
     write_scan(scan, Scan(xyz, columns=columns))
     out = tmp_path / "out.ply"
     assert segment(scan, "--checkpoint", checkpoint, "--out", out) == 2
-    assert "add --units mm" in capsys.readouterr().err and not out.exists()
+    assert "add --units cm or --units mm" in capsys.readouterr().err and not out.exists()
     assert segment(scan, "--checkpoint", checkpoint, "--out", out, "--units", "mm") == 0
     told = capsys.readouterr().out
     assert "no colours" in told and "1 of 1,500 points have NaN" in told and "none" in told
@@ -118,7 +118,7 @@ def test_refusals_in_the_words_of_the_flags(checkpoint, scan, tmp_path, capsys, 
     assert not (tmp_path / "out.ply").exists()
 
 
-@pytest.mark.parametrize("words", [["--passes", "0"], ["--batch-size", "x"], ["--units", "inch"], ["--seed", "-1"]])
+@pytest.mark.parametrize("words", [["--passes", "0"], ["--batch-size", "x"], ["--units", "yard"], ["--seed", "-1"]])
 def test_impossible_numbers_are_refused_by_the_parser(scan, tmp_path, capsys, words):
     with pytest.raises(SystemExit) as end:
         segment(scan, "--out", tmp_path / "out.ply", *words)

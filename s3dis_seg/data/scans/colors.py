@@ -44,6 +44,16 @@ def colors_as_bytes(columns):
     return rgb, told
 
 
+def doubts_about_colors(rgb):
+    """A sentence where colours are shades of grey. (P, 3) uint8 or None -> list of sentences"""
+    if rgb is None:
+        return []
+    some = rgb[:: max(1, len(rgb) // 100_000)]
+    if len(some) < 100 or (some != some[:, :1]).any():
+        return []
+    return ["its colours are all grey, perhaps made of intensity: labels are worse than with colours"]
+
+
 def stacked(columns):
     """Three (P,) columns side by side, (P, 3): a view where they lie side by side in one record, otherwise a copy."""
     first = columns[0]

@@ -102,9 +102,17 @@ def write(path, columns, source=None):
             raise OSError(str(error)) from error
 
 
+def _without_tree(header):
+    """A copy of a header as that of a plain file: the tree of a COPC file says where points lie in that file alone."""
+    header = copy.deepcopy(header)
+    for records in (header.vlrs, header.evlrs or []):
+        records[:] = [record for record in records if record.user_id != "copc"]
+    return header
+
+
 def _header_for(laspy, source, attributes):
     """The header of `source`, with a point format that has colours and every attribute."""
-    las = laspy.LasData(copy.deepcopy(source.header), source.points[:0].copy())
+    las = laspy.LasData(_without_tree(source.header), source.points[:0].copy())
     if "red" not in las.point_format.dimension_names:
         las = laspy.convert(las, point_format_id=_WITH_COLORS.get(las.point_format.id, 7))
     there = set(las.point_format.dimension_names)

@@ -9,43 +9,58 @@ from pathlib import Path
 import numpy as np
 
 from s3dis_seg.classes import Classes
-from s3dis_seg.data.scans import las, npy, npz, pcd, ply, room, text
+from s3dis_seg.data.scans import e57, las, mesh, npy, npz, pcd, ply, ptx, room, text
+from s3dis_seg.data.scans.axes import UP, judged_up, turned
 from s3dis_seg.data.scans.class_comments import classes_in_header
-from s3dis_seg.data.scans.colors import color_names, colors_as_bytes, stacked
+from s3dis_seg.data.scans.colors import color_names, colors_as_bytes, doubts_about_colors, stacked
 from s3dis_seg.data.scans.labels import doubt_about_labels, labels_of
 from s3dis_seg.data.scans.scan import Scan
-from s3dis_seg.data.scans.units import UNIT_NAMES, UNITS, check_units, likely_units
+from s3dis_seg.data.scans.units import UNITS, judged_units
 from s3dis_seg.files import InputError
 
 _READERS = {
-    ".ply": ply.read, ".las": las.read, ".laz": las.read, ".npy": npy.read, ".npz": npz.read, ".txt": text.read,
-    ".xyz": text.read, ".csv": text.read, ".asc": text.read, ".pts": text.read, ".pcd": pcd.read, ".h5": room.read,
+    ".ply": ply.read, ".las": las.read, ".laz": las.read, ".npy": npy.read, ".txt": text.read, ".xyz": text.read,
+    ".csv": text.read, ".asc": text.read, ".pts": text.read, ".pcd": pcd.read, ".h5": room.read, ".npz": npz.read,
+    ".e57": e57.read, ".ptx": ptx.read, **dict.fromkeys(mesh.SUFFIXES, mesh.read),
 }  # fmt: skip
 READABLE = tuple(_READERS)
 
 
-def read_scan(path: str | os.PathLike, units: str | None = None, classes: Classes | None = None) -> Scan:
-    """Read a scan: .ply, .las, .laz, .npy, .npz, .txt, .xyz, .csv, .asc, .pts, .pcd, or a prepared room .h5. -> Scan
+def read_scan(
+    path: str | os.PathLike,
+    units: str | None = None,
+    classes: Classes | None = None,
+    up: str | None = None,
+    sample: int | None = None,
+) -> Scan:
+    """Read a scan of any of the formats in READABLE. -> Scan
 
-    units: "m", "cm" or "mm" of the coordinates in the file; `xyz` is in metres. None takes metres and refuses extents
-    that cannot be metres, except in a file that `segment` wrote: its units were given when it was made, so they are
-    judged, applied and told in `warnings`.
+    units: of the coordinates in the file, a key of UNITS. up: the axis of the file that points upwards, "z", "y", "x",
+    "-z", "-y" or "-x". `xyz` is in metres with z upwards, `columns` stay as they are in the file. Where these are None,
+    they are judged by the points: metres and z unless others are sure, which is told in `warnings`. What is neither is
+    refused, except in a file that `segment` wrote: that was judged when it was made.
     classes: what its predictions and labels mean; None takes those that the file names, else those of S3DIS.
+    sample: number of points to draw on the faces of a mesh; None takes its vertices.
     Raises InputError where the file cannot be used.
     """
     path = Path(path)
-    if units is not None and units not in UNITS:
-        raise InputError(f"unknown units {units!r}; known: {', '.join(UNITS)}")
-    columns, source = _columns(path)
+    for word, value, known in (("units", units, UNITS), ("up", up, UP)):
+        if value is not None and value not in known:
+            raise InputError(f"unknown {word} {value!r}; known: {', '.join(known)}")
+    columns, source = _columns(path, sample)
     scan = _scan(path, columns, source)
     _take_classes(scan, classes)
     _take_predictions(scan)
     _take_labels(scan)
-    _apply_units(scan, units)
+    segmented = scan.predictions is not None and scan.confidence is not None
+    if not segmented:  # told when it was
+        scan.warnings += [f"{path}: {note}" for note in doubts_about_colors(scan.rgb)]
+    _turn(scan, up, refuse=not segmented)
+    _apply_units(scan, units, refuse=not segmented)
     return scan
 
 
-def _columns(path):
+def _columns(path, sample):
     """-> columns (name -> (P,) array), source: what the format keeps beside them"""
     try:
         if path.is_dir():
@@ -57,7 +72,11 @@ def _columns(path):
             raise InputError(f"cannot read {str(path)!r}: a file's name cannot hold a zero byte; check the name")
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes); copy it again from where it came from")
-        return reader(path)
+        if sample is None:
+            return reader(path)
+        if path.suffix.lower() not in mesh.WITH_FACES:
+            raise InputError(f"{path} has no faces to draw points on; leave out --sample")
+        return mesh.read(path, sample)
     except OSError as error:
         raise InputError(
             f"cannot read {path}: {error.strerror or error}; check the name and the permissions"
@@ -79,10 +98,13 @@ def _scan(path, columns, source):
         raise InputError(f"{path} has no points (0 rows); there is nothing to read")
     if not np.issubdtype(scan.xyz.dtype, np.floating):
         scan.xyz = scan.xyz.astype(np.float64)
+    scan.warnings += [f"{path}: {note}" for note in getattr(source, "notes", ())]
     chosen = color_names(columns)
     if chosen:
         scan.rgb, notes = colors_as_bytes([columns[name] for name in chosen])
         scan.warnings += [f"{path}: {note}" for note in notes]
+    elif any(name.lower().endswith("intensity") for name in columns):
+        scan.warnings.append(f"{path}: it has an intensity but no colours; grey made of it would be no colours either")
     return scan
 
 
@@ -123,16 +145,18 @@ def _are_bytes(values):
         return values.dtype == np.uint8 or bool(((values >= 0) & (values <= 255) & (values % 1 == 0)).all())
 
 
-def _apply_units(scan, units):
-    if units is None and scan.predictions is not None and scan.confidence is not None:
-        units, height = likely_units(scan.xyz)
-        if units != "m":
-            scan.warnings.append(
-                f"{scan.path} was segmented before and is {height:,.0f} high: its coordinates are taken as "
-                f"{UNIT_NAMES[units]} (--units m if these are metres all the same)"
-            )
-    elif units is None:
-        check_units(scan.xyz, scan.path)
-        return
+def _turn(scan, up, refuse):
+    if up is None and scan.path.suffix.lower() == ".h5":
+        return  # prepared rooms have z upwards
+    if up is None:
+        up, note = judged_up(scan.xyz, scan.path, getattr(scan.source, "up", None), refuse)
+        scan.warnings += [f"{scan.path}: {note}"] if note else []
+    scan.xyz = turned(scan.xyz, up)
+
+
+def _apply_units(scan, units, refuse):
+    if units is None:
+        units, note = judged_units(scan.xyz, scan.path, refuse)
+        scan.warnings += [f"{scan.path}: {note}"] if note else []
     if units != "m":
         scan.xyz = scan.xyz.astype(np.float64) * UNITS[units]

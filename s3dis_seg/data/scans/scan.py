@@ -13,7 +13,7 @@ from s3dis_seg.classes import S3DIS, Classes
 class Scan:
     """The points of one scan.
 
-    xyz: (P, 3) metres, float32 or float64 as in the file; may be a read-only view of the mapped file.
+    xyz: (P, 3) metres, z upwards, float32 or float64 as in the file; may be a read-only view of the mapped file.
     rgb: (P, 3) uint8, or None where the file has no colours (intensity alone counts as none).
     columns: every attribute of a point by its name in the file, (P,) each, coordinates and colours included, unchanged.
     predictions, confidence: (P,) uint8 and float32, from `segment` or from a file that it wrote.

@@ -1,5 +1,8 @@
 """Columns of tables that do not name them, or not well. Letters: P points."""
 
+import io
+import re
+
 import numpy as np
 
 from s3dis_seg.files import InputError
@@ -11,6 +14,7 @@ _BY_WIDTH = {
     6: _XYZ + _RGB,
     7: (*_XYZ, *_RGB, "label"),
     9: _XYZ + _RGB + _NORMALS,
+    10: (*_XYZ, *_RGB, "scalar", *_NORMALS),  # as CloudCompare orders them
 }
 _INTENSITY_FIRST = _BY_WIDTH | {7: (*_XYZ, "intensity", *_RGB), 10: (*_XYZ, "intensity", *_RGB, *_NORMALS)}
 
@@ -22,8 +26,10 @@ def names_by_place(path, width, intensity_first=False):
     """
     names = (_INTENSITY_FIRST if intensity_first else _BY_WIDTH).get(width)
     if names is None:
-        raise InputError(f"{path} has {width} columns; without a header line 3 (x y z), 4 (and intensity), "
-                         "6 (x y z r g b), 7 (and a label) or 9 (x y z r g b and normals) are understood")  # fmt: skip
+        raise InputError(
+            f"{path} has {width} columns; without a header line 3 (x y z), 4 (and intensity), 6 (x y z r g b), 7 (and "
+            "a label), 9 (x y z r g b and normals) or 10 (x y z r g b, a scalar and normals) are understood"
+        )
     return list(names)
 
 
@@ -52,3 +58,23 @@ def whole_as_integers(values):
     with np.errstate(invalid="ignore"):
         whole = values.max() > 1 and bool(((values % 1 == 0) & (np.abs(values) < 2**31)).all())
     return values.astype(np.int32) if whole else values
+
+
+def numbers(text):
+    """Lines of numbers between single or several spaces or tabs. bytes -> (lines, numbers in a line) float64
+
+    Raises ValueError where a word is no number, or the lines differ in length.
+    """
+    import polars
+
+    first = text[: text.find(b"\n")]
+    if first.rstrip(b"\r").endswith(b" "):
+        text = re.sub(rb" +\r?\n", b"\n", text)
+    try:
+        frame = polars.read_csv(text, has_header=False, separator=" ", quote_char=None,
+                                schema={str(place): polars.Float64 for place in range(len(first.split()))})  # fmt: skip
+        if frame.null_count().sum_horizontal().item() == 0:
+            return frame.to_numpy(order="c")
+    except polars.exceptions.PolarsError:
+        pass  # numpy is slower, but takes several spaces, and tells what is wrong
+    return np.loadtxt(io.BytesIO(text), np.float64, comments=None, ndmin=2, encoding="latin-1")

@@ -50,10 +50,11 @@ def read(path):
     layout = _layout(path)
     if layout is None:
         return {axis: np.empty(0) for axis in _XYZ}, None
-    table = _table(path, layout)
-    if layout.count not in (None, len(table)):
+    table, counts = _table(path, layout)
+    promised = layout.count + sum(counts) if layout.count is not None else len(table)
+    if promised != len(table):
         raise InputError(
-            f"{path} is cut off or damaged: its first line promises {layout.count:,} points, it holds {len(table):,}; "
+            f"{path} is cut off or damaged: its first line promises {promised:,} points, it holds {len(table):,}; "
             "copy it again"
         )
     if layout.names:
@@ -213,6 +214,7 @@ def _names(path, above, separator, width):
 def _header_words(line, separator):
     """What may be names, without comment mark and quotes."""
     words = [word.strip(" \t\"'") for word in _words(line.strip().lstrip("#/").strip(), separator)]
+    words = [re.sub(r"^([XYZxyz]) ?[\[(].*[\])]$", r"\1", word) for word in words]  # X [m]
     return words[:-1] if words[-1:] == [""] else words
 
 
@@ -224,16 +226,37 @@ def _intensity_first(path, count):
 
 
 def _table(path, layout):
-    """All numbers. -> (P, number of columns) float64"""
+    """All numbers. -> (P, number of columns) float64, counts of points that stand between them"""
     try:
-        return _loaded(path, layout, "#")
+        return _loaded(path, layout, "#"), []
     except ValueError as error:
+        if layout.count is not None and "number of columns changed" in str(error):
+            return _several(path, layout)
         if not _contains(path, b"//"):
             raise _no_table(path, error) from error
     try:
-        return _loaded(path, layout, ("#", "//"))  # three times as slow, for comments between the points
+        return _loaded(path, layout, ("#", "//")), []  # three times as slow, for comments between the points
     except ValueError as error:
         raise _no_table(path, error) from error
+
+
+def _several(path, layout):
+    """Several scans in a .pts file of Leica, each with its count before it. -> as `_table`"""
+    counts = []
+
+    def points(file):
+        for line in itertools.islice(file, layout.skip, None):
+            if re.fullmatch(r"\s*[0-9]{1,18}\s*", line):
+                counts.append(int(line))
+            else:
+                yield line.replace(layout.decimal, ".")
+
+    try:
+        with open(path, encoding=layout.encoding) as file:
+            table = np.loadtxt(points(file), np.float64, comments="#", delimiter=layout.separator, ndmin=2)
+    except ValueError as error:
+        raise _no_table(path, error) from error
+    return table, counts
 
 
 def _loaded(path, layout, comments):

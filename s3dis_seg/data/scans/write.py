@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s3dis_seg.data.scans import las, npy, ply, text
+from s3dis_seg.data.scans import e57, las, npy, npz, ply, text
 from s3dis_seg.data.scans.class_comments import with_classes
 from s3dis_seg.data.scans.colors import COLOR_NAMES, color_names
 from s3dis_seg.data.scans.scan import Scan
@@ -15,7 +15,7 @@ _RGB = ("red", "green", "blue")
 _SCAN_RGB = COLOR_NAMES[0]
 _WRITERS = {
     ".ply": ply.write, ".las": las.write, ".laz": las.write, ".npy": npy.write, ".txt": text.write,
-    ".xyz": text.write, ".csv": text.write, ".asc": text.write,
+    ".xyz": text.write, ".csv": text.write, ".asc": text.write, ".npz": npz.write, ".e57": e57.write,
 }  # fmt: skip
 WRITABLE = tuple(_WRITERS)
 

@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from s3dis_seg.data.scans import las
+from s3dis_seg.data.scans import las, read_scan, write_scan
 from s3dis_seg.data.scans.colors import stacked
 from s3dis_seg.files import InputError
 
@@ -128,3 +128,23 @@ def test_a_laz_header_that_invents_or_loses_points_is_refused(tmp_path, version,
         path.write_bytes(content[:place] + struct.pack("<I", wrong) + content[place + 4 :])
         with pytest.raises(InputError, match="is damaged: "):
             las.read(path)
+
+
+def test_copc_is_read_and_comes_out_as_plain_laz(tmp_path):
+    path, xyz = tmp_path / "a.copc.laz", np.random.default_rng(0).random((500, 3)).round(3) * 3
+    header = laspy.LasHeader(version="1.4", point_format=7)
+    header.scales = np.full(3, 0.001)
+    data = laspy.LasData(header)
+    data.xyz = xyz
+    info = struct.pack("<5d2Q2d11Q", 1.5, 1.5, 1.5, 1.5, 0.1, 0, 0, 0, 1, *[0] * 11)
+    data.vlrs.insert(0, laspy.VLR("copc", 1, "", info))
+    tree = laspy.VLR("copc", 1000, "", struct.pack("<4iQ2i", 0, 0, 0, 0, 0, 0, 500))
+    data.evlrs = laspy.vlrs.vlrlist.VLRList([tree])
+    data.write(path)
+    scan = read_scan(path)
+    np.testing.assert_allclose(scan.xyz, xyz, atol=0.001)
+    scan.predictions, scan.confidence = np.zeros(500, np.uint8), np.zeros(500, np.float32)
+    write_scan(tmp_path / "b.laz", scan)
+    again = laspy.read(tmp_path / "b.laz")
+    np.testing.assert_array_equal(again.X, data.X)
+    assert not any(record.user_id == "copc" for record in [*again.header.vlrs, *(again.evlrs or [])])

@@ -8,7 +8,7 @@ import pytest
 from plyfile import PlyData, PlyElement
 
 from s3dis_seg.classes import COLORS, UNLABELLED_COLOR
-from s3dis_seg.data.scans import READABLE, WRITABLE, Scan, check_units, colors_as_bytes, ply, read_scan, write_scan
+from s3dis_seg.data.scans import READABLE, WRITABLE, Scan, colors_as_bytes, ply, read_scan, write_scan
 from s3dis_seg.files import InputError
 
 UTM = np.array([452_345.123456, 5_213_987.654321, 103.5])
@@ -318,24 +318,6 @@ def test_colors_by_other_names(tmp_path, names):
     np.testing.assert_array_equal(read_scan(tmp_path / "a.ply").rgb, scan.rgb)
 
 
-@pytest.mark.parametrize(("factor", "flag"), [(1000, "--units mm"), (100, "--units cm")])
-def test_extents_in_other_units_are_refused_with_the_flag_to_add(tmp_path, factor, flag):
-    scan = scan_of()
-    write_scan(tmp_path / "a.ply", Scan(scan.xyz * factor, scan.rgb))
-    with pytest.raises(InputError, match=flag):
-        read_scan(tmp_path / "a.ply")
-    np.testing.assert_allclose(read_scan(tmp_path / "a.ply", units=flag[-2:]).xyz, scan.xyz)
-    np.testing.assert_allclose(read_scan(tmp_path / "a.ply", units="m").xyz, scan.xyz * factor)
-
-
-def test_a_stray_point_and_nan_do_not_change_the_units():
-    xyz = scan_of(1000).xyz
-    xyz[0], xyz[1] = 1e5, np.nan
-    check_units(xyz)
-    check_units(np.full((3, 3), np.nan))
-    check_units(np.ones((1, 3)) * 1e6)
-
-
 def test_units_change_what_is_segmented_and_not_what_is_written(tmp_path):
     scan = scan_of()
     write_scan(tmp_path / "a.ply", Scan(scan.xyz * 1000, scan.rgb))
@@ -369,7 +351,7 @@ HEADER = b"ply\nformat %s 1.0\nelement vertex %d\nproperty float x\nproperty flo
     ("a.txt", b"1 2\n3 4\n", "2 columns"),
     ("a.csv", b"x,y,z\n1,2\n", "3 names in its first line and 2 numbers"),
     ("a.h5", b"hello", "cannot be read as a prepared room"),
-    ("a.obj", b"v 1 2 3\n", r"unknown format '.obj'; known: .ply, .las"),
+    ("a.fbx", b"Kaydara", r"unknown format '.fbx'; known: .ply, .las"),
 ])  # fmt: skip
 def test_what_cannot_be_read_is_one_sentence(tmp_path, name, content, message):
     with pytest.raises(InputError, match=message) as error:
@@ -407,7 +389,9 @@ def test_a_missing_file_and_a_folder(tmp_path):
     with pytest.raises(InputError, match="is a folder"):
         read_scan(tmp_path)
     with pytest.raises(InputError, match="unknown units"):
-        read_scan(tmp_path / "a.ply", units="inch")
+        read_scan(tmp_path / "a.ply", units="yard")
+    with pytest.raises(InputError, match="unknown up"):
+        read_scan(tmp_path / "a.ply", up="w")
 
 
 def test_points_with_lists_are_refused(tmp_path):

@@ -37,6 +37,9 @@ def written(tmp_path, text, name="a.txt"):
     "1 2 3 10 20 30  # a door\n4 5 6 40 50 60\n",
     "x y z red green blue nx ny nz\n1 2 3 10 20 30 0 0 -1\n4 5 6 40 50 60 0 0 1\n",
     "1 2 3 10 20 30 0 0 -1\n4 5 6 40 50 60 0 0 1\n",
+    "1 2 3 10 20 30 0.5 0 0 -1\n4 5 6 40 50 60 0.25 0 0 1\n",  # CloudCompare without a line of names
+    "//X Y Z R G B Scalar_field Nx Ny Nz\n2\n1 2 3 10 20 30 nan 0 0 1\n4 5 6 40 50 60 0.25 0 0 1\n",
+    "X [m];Y [m];Z [m];R;G;B\n1,0;2,0;3,0;10;20;30\n4,0;5,0;6,0;40;50;60\n",
     "// B\xfcro\n1 2 3 10 20 30\n4 5 6 40 50 60\n".encode("latin-1"),
     "// Büro\n1 2 3 10 20 30\n4 5 6 40 50 60\n".encode("utf-16"),
     "\ufeff1 2 3 10 20 30\n4 5 6 40 50 60\n",
@@ -76,6 +79,13 @@ def test_pts_files_have_the_intensity_before_the_colors(tmp_path, text):
     np.testing.assert_array_equal(scan.rgb, RGB)
     np.testing.assert_array_equal(scan.columns["intensity"], [-9, 7])
     assert scan.labels is None
+
+
+def test_several_scans_of_leica_each_have_their_count(tmp_path):
+    scan = read_scan(written(tmp_path, "1\n1 2 3 -9 10 20 30\n1\n4 5 6 7 40 50 60\n", "a.pts"))
+    np.testing.assert_array_equal(scan.xyz, XYZ)
+    with pytest.raises(InputError, match="promises 3 points, it holds 2"):
+        read_scan(written(tmp_path, "1\n1 2 3 -9 10 20 30\n2\n4 5 6 7 40 50 60\n", "a.pts"))
 
 
 def test_six_columns_with_negative_numbers_are_normals_and_no_colors(tmp_path):
