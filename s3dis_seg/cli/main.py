@@ -18,6 +18,7 @@ COMMANDS = {
     "score": "compare the predictions of a segmented scan with its labels",
     "view": "show a scan in a window, or save a picture of it",
     "benchmark": "time and memory of the graph engine beside the authors' operations",
+    "depth": "compare networks of growing depth: gradients, smoothing and rank, layer by layer",
     "demo": "prepare, train, segment, score and view in three minutes, on synthetic rooms",
 }
 
