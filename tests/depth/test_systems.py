@@ -45,9 +45,7 @@ def test_the_name_says_what_differs_from_the_plainest_network():
 
 
 def test_networks_that_differ_in_one_setting_only_are_known():
-    one, other, third = (
-        System(grid(1, dilation=[d], blocks=[b])[0].network, 0) for d, b in ((False, 7), (True, 7), (True, 9))
-    )
+    [one], [other], [third] = (grid(1, dilation=[d], blocks=[b]) for d, b in ((False, 7), (True, 7), (True, 9)))
     assert one.differs_only_in(other, "dilation") and one.differs_only_in(third, "dilation", "blocks")
     assert not one.differs_only_in(third, "dilation")
 
