@@ -30,12 +30,13 @@ class Summary:
 
     def layer(self, measure, state, number):
         """Of layer `number` (-1: the last). -> list of floats, one a seed, without those that are nan"""
-        found = []
-        for run in self.runs:
-            rows = [row for row in run["layers"] if row["state"] == state]
-            if rows and not math.isnan(rows[number - 1 if number > 0 else number][measure]):
-                found.append(rows[number - 1 if number > 0 else number][measure])
-        return found
+        return [value for value in self._of_seeds(measure, state, number) if not math.isnan(value)]
+
+    def _of_seeds(self, measure, state, number):
+        """-> list of floats, one a seed, nan where a run has none"""
+        place = (state, self.network.blocks if number == -1 else number)
+        rows = [{(row["state"], row["layer"]): row[measure] for row in run["layers"]} for run in self.runs]
+        return [values.get(place, math.nan) for values in rows]
 
     def last(self, measure, state):
         """Of the last layer. -> float, nan where no seed has it"""
@@ -43,12 +44,10 @@ class Summary:
 
     def ratio(self, measure, state, over_last=False):
         """The last layer's value over that of layer 1, or the other way round. -> float, nan where there is none"""
-        first, last = self.layer(measure, state, 1), self.layer(measure, state, -1)
-        if len(first) != len(last) or not first:
-            return math.nan
+        first, last = (self._of_seeds(measure, state, number) for number in (1, -1))
         pairs = zip(first, last) if over_last else zip(last, first)
-        ratios = [part / whole if whole else math.nan for part, whole in pairs]
-        if any(math.isnan(ratio) for ratio in ratios):
+        ratios = [part / whole for part, whole in pairs if whole and not math.isnan(part + whole)]
+        if not ratios:
             return math.nan
         return math.exp(mean(map(math.log, ratios))) if min(ratios) > 0 else 0.0
 
@@ -108,7 +107,7 @@ def findings(runs, conditions, pictures=()):
     found = summaries(runs)
     by_variant = defaultdict(list)
     for summary in found:
-        by_variant[summary.variant] = [*by_variant[summary.variant], summary]
+        by_variant[summary.variant].append(summary)
     shared = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in conditions.items())
     sections = [
         "# Depth: what was measured",
