@@ -11,6 +11,8 @@ from statistics import mean, pstdev
 from s3dis_seg.depth.results import system_of
 
 FALLEN = 0.1  # a gradient has vanished when it is less than this share of another
+GROWN = 1000.0  # a gradient has exploded when it is more than so many times another
+UNRELATED = 0.8  # neighbours are unrelated when the relative energy is above this
 SMOOTH = 0.5  # features have been smoothed when their relative energy is less than this share of that of layer 1
 KEPT_SCALE = 10.0  # a scale is kept when it grows and shrinks by less than this factor
 KEPT_RANK = 0.5  # an effective rank is kept when it is at least this share of that of layer 1
@@ -75,6 +77,14 @@ class Summary:
     def has_lost_rank(self, state):
         """Whether the points spread in far fewer directions after the last layer. -> bool or None"""
         return _judged(self.ratio("effective_rank", state), lambda ratio: ratio < KEPT_RANK)
+
+    def has_exploded(self, state):
+        """Whether the gradient of layer 1 is far above that of the last. -> bool, None without a number"""
+        return _judged(self.ratio("gradient", state, over_last=True), lambda ratio: ratio > GROWN)
+
+    def is_unrelated(self, state):
+        """Whether neighbours in space are nearly as unlike as any two points after the last layer. -> bool or None"""
+        return _judged(self.last("relative_energy", state), lambda energy: energy > UNRELATED)
 
     def has_kept_scale(self, state):
         """Whether the features after the last layer are about as large as after the first. -> bool or None"""
@@ -148,19 +158,33 @@ def _remark(summary):
 
 
 def _failures(by_variant):
-    header = ["deepest network", "variant", "mIoU falls with depth", "gradient has vanished, start / trained",
-              "features are smooth", "effective rank is lost"]  # fmt: skip
+    header = ["deepest network", "variant", "mIoU falls", "gradient: layer 1 / last, start", "trained",
+              "relative energy: last / layer 1, start", "trained", "effective rank: last / layer 1, start",
+              "trained"]  # fmt: skip
     rows = []
     for variant, group in by_variant.items():
         for block in NAMES:
             chosen = _of_block(group, block)
-            if chosen:
-                signs = (chosen[-1].has_vanished, chosen[-1].is_smooth, chosen[-1].has_lost_rank)
-                pairs = [" / ".join(_yes(sign(state)) for state in STATES) for sign in signs]
-                rows.append([chosen[-1].label, variant, _yes(has_fallen(chosen)), *pairs])
-    return "## What goes with a fall of the score\n\nThe rules are those of the sections below.\n\n" + _table(
-        header, rows
+            if not chosen:
+                continue
+            s, falls = chosen[-1], has_fallen(chosen)
+            row = [s.label, variant, "-" if falls is None else "yes" if falls else "no"]
+            for measure, is_first_over_last, signs in (
+                ("gradient", True, {"vanished": s.has_vanished, "exploded": s.has_exploded}),
+                ("relative_energy", False, {"smooth": s.is_smooth, "unrelated": s.is_unrelated}),
+                ("effective_rank", False, {"lost": s.has_lost_rank}),
+            ):
+                for state in STATES:
+                    words = [word for word, is_so in signs.items() if is_so(state)]
+                    row.append(" ".join([_short(s.ratio(measure, state, is_first_over_last)), *words]))
+            rows.append(row)
+    rule = (
+        f"*Exploded*: the gradient of layer 1 is more than {GROWN:g} times that of the last layer. *Unrelated*: the "
+        f"relative energy of the last layer is above {UNRELATED:g}, so neighbours in space are nearly as unlike as any "
+        "two points, the opposite of smoothing. *Vanished*, *smooth*, *lost* and the fall: the rules of the sections "
+        "below."
     )
+    return "## What goes with a fall of the score\n\n" + rule + "\n\n" + _table(header, rows)
 
 
 def _gradients(by_variant):
@@ -318,10 +342,6 @@ def _judged(number, rule):
 def _verdict(claim):
     """claim: whether the numbers show it, None without numbers."""
     return "**No number to judge by.**" if claim is None else "**Seen.**" if claim else "**Not seen here.**"
-
-
-def _yes(claim):
-    return "-" if claim is None else "yes" if claim else "no"
 
 
 def _mean(values):

@@ -46,7 +46,8 @@ def measures_of(x, places):
     x = x.double()
     if not bool(x.isfinite().all()):
         return dict.fromkeys(MEASURES, math.nan)
-    return {name: float(measure(x, places)) for name, measure in MEASURES.items()}
+    values = singular_values(x)
+    return {name: float(measure(x, places, values)) for name, measure in MEASURES.items()}
 
 
 def rms(x):
@@ -89,17 +90,16 @@ def mad_gap(x, places):
     return mean_cosine_distance(x, places.pairs[places.remote]) - mean_cosine_distance(x, edges)
 
 
-def effective_rank(x):
-    """exp(-sum p ln p) of the singular values of X - mean, p each one's share of their sum: in how many directions
-    the points spread, 1 for a line, C for a ball. Roy and Vetterli, "The effective rank" (EUSIPCO 2007)."""
-    values = singular_values(x)
-    shares = values / values.sum()
-    return torch.special.entr(shares).sum().exp()
+def effective_rank(values):
+    """exp(-sum p ln p), p the share of each singular value of X - mean in their sum: in how many directions the points
+    spread, 1 for a line, C for a ball. Roy and Vetterli, "The effective rank" (EUSIPCO 2007)."""
+    return torch.special.entr(values / values.sum()).sum().exp()
 
 
-def numerical_rank(x):
-    """|X - mean|_F^2 / |X - mean|_2^2: 1 when all spread is in one direction, C when it is the same in all."""
-    squares = singular_values(x).square()
+def numerical_rank(values):
+    """|X - mean|_F^2 / |X - mean|_2^2, from its singular values: 1 when all spread is in one direction, C when it is
+    the same in all."""
+    squares = values.square()
     return _ratio(squares.sum(), squares.max())
 
 
@@ -132,14 +132,14 @@ def _ratio(part, whole):
     return part / whole if whole > 0 else torch.tensor(math.nan)
 
 
-# Name in the tables -> measure of X and its Places.
+# Name in the tables -> measure of X, its Places, and the singular values of X - mean.
 MEASURES = {
-    "rms": lambda x, places: rms(x),
-    "energy": lambda x, places: dirichlet_energy(x, places.neighbors),
-    "relative_energy": lambda x, places: relative_energy(x, places.neighbors),
-    "mad": lambda x, places: mean_cosine_distance(x, places.pairs),
-    "mad_gap": mad_gap,
-    "effective_rank": lambda x, places: effective_rank(x),
-    "numerical_rank": lambda x, places: numerical_rank(x),
-    "pair_distance": lambda x, places: mean_pairwise_distance(x, places.pairs),
+    "rms": lambda x, places, values: rms(x),
+    "energy": lambda x, places, values: dirichlet_energy(x, places.neighbors),
+    "relative_energy": lambda x, places, values: relative_energy(x, places.neighbors),
+    "mad": lambda x, places, values: mean_cosine_distance(x, places.pairs),
+    "mad_gap": lambda x, places, values: mad_gap(x, places),
+    "effective_rank": lambda x, places, values: effective_rank(values),
+    "numerical_rank": lambda x, places, values: numerical_rank(values),
+    "pair_distance": lambda x, places, values: mean_pairwise_distance(x, places.pairs),
 }

@@ -42,11 +42,11 @@ def _save(path, draw):
 
     figure = Figure(figsize=(12, 4.5))
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 2, gridspec_kw={"left": 0.07, "right": 0.76, "wspace": 0.25})
+    axes = figure.subplots(1, 2, gridspec_kw={"left": 0.07, "right": 0.77, "wspace": 0.25})
     draw(axes)
     lines, labels = axes[0].get_legend_handles_labels()
     if lines:
-        figure.legend(lines, labels, loc="upper right", fontsize=6)
+        figure.legend(lines, labels, loc="center left", bbox_to_anchor=(0.78, 0.5), fontsize=6)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
 

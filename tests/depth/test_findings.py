@@ -49,13 +49,25 @@ def test_a_vanished_gradient_in_the_plain_network_alone_is_seen():
     gradients = section(page, "Gradients")
     assert "layer 1 is 0.0001 times that of layer 4 in plain-4, and 0.4 times in res-4" in gradients
     assert gradients.count("**Seen.**") == 2
-    assert "| plain-4 | edge | - | yes / yes | no / no | no / no |" in page
+    assert "| plain-4 | edge | - | 0.0001 vanished | 0.0001 vanished | 1 unrelated | 1 unrelated | 1 | 1 |" in page
 
 
 @pytest.mark.parametrize(("plain", "res"), [(0.5, 0.5), (1e-4, 1e-4), (0.5, 1e-4)])
 def test_a_gradient_that_vanishes_nowhere_or_everywhere_is_not_what_the_textbook_says(plain, res):
     page = page_of(made_up("plain", 4, first={"gradient": plain}), made_up("res", 4, first={"gradient": res}))
     assert section(page, "Gradients").count("**Not seen here.**") == 2
+
+
+def test_failures_that_are_not_those_of_the_textbook_have_words_too():
+    failing = made_up("plain", 4, first={"gradient": 1e6, "relative_energy": 0.2, "effective_rank": 4.0})
+    assert (
+        "| plain-4 | edge | - | 1e+06 exploded | 1e+06 exploded | 5 unrelated | 5 unrelated | 0.25 lost |"
+        in page_of(failing)
+    )
+    healthy = made_up("res", 4, first={"relative_energy": 1.0})
+    for row in healthy["layers"]:
+        row["relative_energy"] *= 0.3
+    assert "| res-4 | edge | - | 1 | 1 | 1 | 1 | 1 | 1 |" in page_of(healthy)
 
 
 def test_plain_and_residual_networks_are_compared_at_one_depth():
