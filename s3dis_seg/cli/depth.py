@@ -165,7 +165,7 @@ def _told(system, result):
     """What came of a run, in a line."""
     if result["diverged_at"]:
         return f"{system.name}, seed {system.seed}: diverged in step {result['diverged_at']}"
-    scores = f"loss {result['val_loss']:.3f}, mIoU {result['miou']:.1%}, accuracy {result['oa']:.1%}"
+    scores = f"loss {result['val_loss']:.3g}, mIoU {result['miou']:.1%}, accuracy {result['oa']:.1%}"
     return f"{system.name}, seed {system.seed}: validation {scores}, {progress.duration(result['seconds'])}"
 
 

@@ -217,13 +217,15 @@ def _gradients(by_variant):
 
 
 def _smoothing(by_variant):
-    lines = [
-        f"- {variant}, {state}: the relative energy of the last layer of {s.label} is "
-        f"{_short(s.ratio('relative_energy', state))} times that of layer 1; "
-        f"its MAD is {_short(s.last('mad', state))}. " + _verdict(s.is_smooth(state))
-        for variant, s in _deepest_of_each(by_variant)
-        for state in STATES
-    ]
+    lines = []
+    for variant, s in _deepest_of_each(by_variant):
+        for state in STATES:
+            ratio = s.ratio("relative_energy", state)
+            first, last = (_mean(s.layer("mad", state, number)) for number in (1, -1))
+            lines.append(
+                f"- {variant}, {state}: the relative energy of the last layer of {s.label} is {_short(ratio)} times "
+                f"that of layer 1; MAD goes from {_short(first)} to {_short(last)}. {_verdict(s.is_smooth(state))}"
+            )
     return _section(
         "Features smooth out with depth",
         f"the relative energy of the last layer is less than {SMOOTH:g} times that of layer 1, in the deepest network "
