@@ -2,12 +2,14 @@
 
 import json
 import shlex
+from dataclasses import fields
 
 import pytest
 
-from s3dis_seg.cli import depth
+from s3dis_seg.cli import depth, train
 from s3dis_seg.cli.main import main, parse
 from s3dis_seg.depth import plots
+from s3dis_seg.models.config import DeepGCNConfig
 
 TINY = shlex.split(
     "depth --steps 2 --blocks 2 --connections plain,res --channels 4 --k 3 --num-points 64 --batch-size 2 --out"
@@ -81,3 +83,13 @@ def _code(words):
         return main(words)
     except SystemExit as ended:
         return ended.code
+
+
+def test_train_has_a_flag_for_every_setting_of_a_network():
+    words = "train --out r --blocks 3 --channels 4 --k 3 --conv gat --block plain --graph fixed --no-dilation"
+    words += " --epsilon 0 --dropout 0 --edge-drop 0.1 --norm layer --no-fusion"
+    settings = train._overrides(vars(parse(shlex.split(words))))
+    known = {setting.name for setting in fields(DeepGCNConfig)} - {"in_channels", "num_classes"}
+    assert set(settings) == known == set(train.OVERRIDES)
+    network = DeepGCNConfig(**settings)
+    assert (network.norm, network.fusion, network.edge_drop, network.conv) == ("layer", False, 0.1, "gat")
