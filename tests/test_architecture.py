@@ -26,6 +26,7 @@ ALLOWED = {
     "evaluation": {"classes", "files", "data", "models", "metrics", "segmentation"},
     "view": {"classes", "files", "data"},
     "synthetic": {"classes", "files", "data"},
+    "depth": {"classes", "files", "graph", "data", "models", "metrics", "training"},
     "benchmarks": {"graph", "models", "files", "data", "training"},
 }
 IMPORTED_WHERE_NEEDED = {

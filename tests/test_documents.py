@@ -19,7 +19,7 @@ DOCUMENTS = sorted(
     for path in ROOT.glob(pattern)
 )
 WITH_COMMANDS = {"README.md", "BENCHMARK.md", "data/README.md", "checkpoints/README.md"} | {
-    f"docs/{name}.md" for name in ("own-scan", "own-classes", "training", "looking")
+    f"docs/{name}.md" for name in ("own-scan", "own-classes", "training", "looking", "depth")
 }
 
 

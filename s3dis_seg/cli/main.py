@@ -20,6 +20,7 @@ COMMANDS = {
     "report": "one HTML page of a segmented scan, to show to somebody who has nothing installed",
     "view": "show a scan in a window, or save a picture of it",
     "benchmark": "time and memory of the graph engine beside the authors' operations",
+    "depth": "compare networks of growing depth: gradients, smoothing and rank, layer by layer",
     "demo": "prepare, train, segment, score and show in three minutes, on synthetic rooms",
 }
 

@@ -24,11 +24,14 @@ from s3dis_seg.cli import progress
 from s3dis_seg.cli.options import number
 from s3dis_seg.data.rooms.room import area_of
 from s3dis_seg.files import InputError
-from s3dis_seg.models.config import BLOCKS, CONVOLUTIONS, GRAPHS, MODELS
+from s3dis_seg.models.config import BLOCKS, CONVOLUTIONS, GRAPHS, MODELS, NORMS
 from s3dis_seg.training.config import AMP, CLASS_WEIGHTS, RECIPES, TrainConfig
 
 SPLIT = ("test_area", "test_rooms", "val_rooms", "train_rooms", "split_file")
-OVERRIDES = ("channels", "k", "blocks", "conv", "block", "graph", "dilation", "epsilon", "dropout")
+OVERRIDES = (
+    "channels", "k", "blocks", "conv", "block", "graph", "dilation", "epsilon", "dropout",
+    "edge_drop", "norm", "fusion",
+)  # fmt: skip
 DEFAULTS = {setting.name: setting.default for setting in fields(TrainConfig)}
 
 
@@ -167,6 +170,16 @@ def add_arguments(parser):
     )
     network.add_argument(
         "--dropout", metavar="0-1", type=number(float, 0), help="dropout probability before the last layer"
+    )
+    network.add_argument(
+        "--edge-drop",
+        metavar="0-1",
+        type=number(float, 0),
+        help="probability, in training, that an edge to a neighbour leads back to the point itself",
+    )
+    network.add_argument("--norm", choices=NORMS, help="what follows every ReLU (default: batch)")
+    network.add_argument(
+        "--fusion", action=yes_or_no, help="predict from the outputs of all blocks (default), or of the last one only"
     )
 
 

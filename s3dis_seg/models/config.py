@@ -5,9 +5,23 @@ from dataclasses import dataclass, fields, replace
 
 from s3dis_seg.files import InputError
 
-CONVOLUTIONS = ("edge", "mr", "sage", "sage-normalized", "gin", "gcn", "gcn-symmetric")  # see convolutions.py
+# See convolutions.py.
+CONVOLUTIONS = (
+    "edge",
+    "mr",
+    "sage",
+    "sage-normalized",
+    "gin",
+    "gcn",
+    "gcn-none",
+    "gcn-symmetric",
+    "gcn-diagonal",
+    "multihop",
+    "gat",
+)
 BLOCKS = ("res", "dense", "plain")
 GRAPHS = ("dynamic", "fixed")
+NORMS = ("batch", "layer", "none")
 
 
 def shortened(value):
@@ -23,7 +37,10 @@ class DeepGCNConfig:
     block: "res" x + conv(x), "dense" cat(x, conv(x)), "plain" conv(x). blocks counts the head. conv: see CONVOLUTIONS.
     channels: of the head and of every convolution. dilation: block i takes every (1 + i)-th neighbour.
     epsilon: how often training draws its ranks at random. graph: "dynamic" looks for neighbours again in the features
-    of every block, "fixed" only in xyz.
+    of every block, "fixed" only in xyz. edge_drop: the probability, in training, that the edge to a neighbour leads
+    back to the point itself instead. norm: what follows every ReLU: "batch" BatchNorm, "layer" LayerNorm over the
+    channels of a point, or "none". fusion: the prediction sees the outputs of the head and of all blocks; without it,
+    only those of the last block.
     """
 
     block: str = "res"
@@ -37,18 +54,24 @@ class DeepGCNConfig:
     in_channels: int = 9
     num_classes: int = 13
     dropout: float = 0.3
+    edge_drop: float = 0.0
+    norm: str = "batch"
+    fusion: bool = True
 
     def __post_init__(self):
-        for name, choices in (("block", BLOCKS), ("conv", CONVOLUTIONS), ("graph", GRAPHS)):
+        all_choices = (("block", BLOCKS), ("conv", CONVOLUTIONS), ("graph", GRAPHS), ("norm", NORMS))
+        for name, choices in all_choices:
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} is {shortened(getattr(self, name))}; choose one of {', '.join(choices)}")
         for name, least in (("blocks", 1), ("channels", 1), ("k", 1), ("in_channels", 3), ("num_classes", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InputError(f"{name} is {shortened(value)}; it must be an integer of at least {least}")
-        if not isinstance(self.dilation, bool):
-            raise InputError(f"dilation is {shortened(self.dilation)}; it must be True or False")
-        for name, below in (("epsilon", False), ("dropout", True)):
+        for name in ("dilation", "fusion"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise InputError(f"{name} is {shortened(value)}; it must be True or False")
+        for name, below in (("epsilon", False), ("dropout", True), ("edge_drop", True)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
                 raise InputError(f"{name} is {shortened(value)}; it must be a number from 0 to 1")
@@ -64,6 +87,11 @@ class DeepGCNConfig:
     def widths(self):
         """How many channels leave the head and every block. -> list of `blocks` integers"""
         return [self.channels * (1 + i if self.block == "dense" else 1) for i in range(self.blocks)]
+
+    @property
+    def fused_widths(self):
+        """How many channels each output has that fusion and prediction see. -> list of integers"""
+        return self.widths if self.fusion else self.widths[-1:]
 
 
 MODELS = {

@@ -85,6 +85,23 @@ def test_a_file_needs_nothing_of_ours_to_be_read(saved):
     assert content["blocks"]["grid"] == 0.03
 
 
+def test_a_file_from_before_a_setting_was_there_has_its_default(saved, model, tmp_path):
+    content = torch.load(saved, weights_only=True)
+    for name in ("edge_drop", "norm", "fusion"):
+        del content["config"][name]
+    torch.save(content, tmp_path / "old.pt")
+    loaded, _ = load_checkpoint(tmp_path / "old.pt")
+    assert loaded.config == model.config and same(loaded, model)
+
+
+@pytest.mark.parametrize("settings", [{"norm": "layer"}, {"norm": "none"}, {"fusion": False}, {"conv": "gat"}])
+def test_networks_of_every_kind_are_saved_and_loaded(settings, tmp_path):
+    model = create_model("resgcn28", **SMALL, **settings).eval()
+    save_checkpoint(tmp_path / "c.pt", model, Card("resgcn28", model.config))
+    loaded, _ = load_checkpoint(tmp_path / "c.pt")
+    assert loaded.config == model.config and same(loaded, model)
+
+
 def test_the_training_state_comes_back(model, tmp_path):
     optimizer = torch.optim.Adam(model.parameters())
     state = {"optimizer": optimizer.state_dict(), "epoch": 3, "ranks": model.generator.get_state()}

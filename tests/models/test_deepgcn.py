@@ -9,8 +9,8 @@ import torch
 
 from s3dis_seg.graph.definition import dilated_knn
 from s3dis_seg.models import memory
-from s3dis_seg.models.config import BLOCKS, CONVOLUTIONS, GRAPHS, DeepGCNConfig
-from s3dis_seg.models.convolutions import BY_NAME, DEFINITION, FAST
+from s3dis_seg.models.config import BLOCKS, CONVOLUTIONS, GRAPHS, NORMS, DeepGCNConfig
+from s3dis_seg.models.convolutions import BY_NAME, DEFINITION, FAST, drop_edges
 from s3dis_seg.models.deepgcn import DeepGCN
 from s3dis_seg.models.memory import Append, max_over_points
 from s3dis_seg.models.zoo import create_model
@@ -39,6 +39,15 @@ def gradients_of(model, x):
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
+def _attention(conv, x_i, x_j):
+    """The shares of the neighbours, (k,)."""
+    u, v = conv.attention
+    weight = conv.linear.weight
+    scores = torch.stack([u @ (weight @ x_i) + v @ (weight @ neighbor) for neighbor in x_j])
+    scores = torch.where(scores > 0, scores, 0.2 * scores)
+    return scores.exp() / scores.exp().sum()
+
+
 # Each convolution before its linear layer, point by point: x (N, C), the neighbours' features (k, C), deg of all.
 FORMULAS = {
     "mr": lambda conv, x_i, x_j, degrees: torch.cat([x_i, (x_j - x_i).amax(0)]),
@@ -46,6 +55,9 @@ FORMULAS = {
     "sage-normalized": lambda conv, x_i, x_j, degrees: torch.cat([x_i, conv.neighbor(x_j).relu().amax(0)]),
     "gin": lambda conv, x_i, x_j, degrees: (1 + conv.epsilon) * x_i + x_j.sum(0),
     "gcn": lambda conv, x_i, x_j, degrees: x_j.mean(0),
+    "gcn-none": lambda conv, x_i, x_j, degrees: x_j.sum(0),
+    "gcn-diagonal": lambda conv, x_i, x_j, degrees: x_j.mean(0) + x_i / len(x_j),
+    "gat": lambda conv, x_i, x_j, degrees: _attention(conv, x_i, x_j) @ x_j,
     "gcn-symmetric": lambda conv, x_i, x_j, degrees: (x_j / (len(x_j) * degrees).sqrt().unsqueeze(1)).sum(0),
 }
 
@@ -66,6 +78,117 @@ def test_a_convolution_is_its_formula_point_by_point(name):
     if name == "sage-normalized":
         wanted = wanted / wanted.norm(dim=-1, keepdim=True)
     torch.testing.assert_close(conv(x, neighbors, FAST), wanted, rtol=0, atol=1e-12)
+
+
+def test_multihop_sees_the_neighbors_and_beside_them_the_neighbors_of_neighbors():
+    conv = BY_NAME["multihop"](3, 5, "none").double()
+    x = points(1, 12, 3) - 0.5
+    neighbors = dilated_knn(x, 4)
+    adjacency = torch.zeros(12, 12, dtype=torch.float64).scatter_(1, neighbors[0], 1) / 4
+    both = torch.cat([adjacency @ x[0], adjacency @ adjacency @ x[0]], dim=1)
+    torch.testing.assert_close(conv(x, neighbors, FAST)[0], conv.linear(both).relu(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", ["layer", "none"])
+@OPERATIONS
+def test_other_norms_of_an_edge_convolution_follow_the_maximum_with_all_gradients(norm, operations):
+    torch.manual_seed(0)
+    conv, x = BY_NAME["edge"](3, 5, norm).double(), (points(2, 12, 3) - 0.5).requires_grad_()
+    neighbors = dilated_knn(x, 4)
+    x_j = torch.stack([cloud[of_cloud] for cloud, of_cloud in zip(x, neighbors)])
+    x_i = x.unsqueeze(2).expand_as(x_j)
+    wanted = conv.linear(torch.cat([x_i, x_j - x_i], dim=-1)).relu().amax(2)
+    if norm == "layer":
+        mean, variance = wanted.mean(-1, keepdim=True), wanted.var(-1, keepdim=True, correction=0)
+        wanted = conv.norm.weight * (wanted - mean) / (variance + 1e-5).sqrt() + conv.norm.bias
+    found = conv(x, neighbors, operations)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    inputs = [x, *conv.parameters()]
+    gradients = [torch.autograd.grad(y.square().sum(), inputs, retain_graph=True) for y in (found, wanted)]
+    for one, other in zip(*gradients):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("norm", "conv"), [(norm, conv) for norm in ("layer", "none") for conv in CONVOLUTIONS])
+def test_every_convolution_learns_with_every_norm_and_both_engines_agree(norm, conv):
+    x = points(2, 20, 9)
+    settings = {"conv": conv, "norm": norm, "graph": "fixed", "epsilon": 0.0}
+    fast, slow = small(**settings), small(DEFINITION, **settings)
+    assert not any(isinstance(module, torch.nn.BatchNorm1d) for module in fast.modules())
+    torch.testing.assert_close(fast.eval()(x), slow.eval()(x), rtol=1e-9, atol=1e-9)
+    found, wanted = gradients_of(fast.train(), x), gradients_of(slow.train(), x)
+    for name, gradient in wanted.items():
+        assert gradient.abs().max() > 0, name
+        torch.testing.assert_close(found[name], gradient, rtol=1e-7, atol=1e-9)
+
+
+def test_the_norm_of_a_config_follows_every_relu():
+    assert NORMS == ("batch", "layer", "none")
+    counts = {norm: sum("norm.weight" in name for name, _ in small(norm=norm).named_parameters()) for norm in NORMS}
+    assert counts == {"batch": 4 + 3, "layer": 4 + 3, "none": 0}
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_without_fusion_the_prediction_sees_the_last_block_only(block):
+    seen, x = [], points(2, 20, 9)
+    model = small(block=block, fusion=False).eval()
+    logits = model(x, watch=seen.append)
+    last = seen[-1]
+    cloud = model.fusion(last).amax(1, keepdim=True).expand(-1, 20, -1)
+    first, second, third = model.prediction
+    torch.testing.assert_close(logits, third(second(first(torch.cat([cloud, last], -1)))), rtol=0, atol=1e-10)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), logits, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_watcher_sees_what_leaves_the_head_and_every_block(block):
+    seen, x = [], points(2, 20, 9)
+    model = small(block=block, graph="fixed").eval()
+    model(x, watch=seen.append)
+    assert [features.shape[-1] for features in seen] == model.config.widths
+    neighbors = model._neighbor_search(x[..., :3], model.draw_ranks())
+    new = model.backbone[1](seen[1], neighbors(None, 2), FAST)
+    wanted = {"res": lambda: seen[1] + new, "plain": lambda: new, "dense": lambda: torch.cat([seen[1], new], -1)}
+    torch.testing.assert_close(seen[2], wanted[block](), rtol=0, atol=1e-12)
+
+
+def test_the_gradient_of_features_that_are_watched_counts_every_way_to_the_loss():
+    model, x, seen = small(graph="fixed", epsilon=0.0).eval(), points(1, 20, 9), []
+    logits = model(x, watch=lambda features: (features.retain_grad(), seen.append(features)))
+    logits.square().sum().backward()
+    direction = points(*seen[1].shape, seed=3) - 0.5
+    values = []
+    for step in (-1e-6, 1e-6):
+        change = lambda module, inputs, new, step=step: new + step * direction  # noqa: E731
+        handle = model.backbone[0].register_forward_hook(change)
+        values.append(model(x).square().sum().item())
+        handle.remove()
+    assert (values[1] - values[0]) / 2e-6 == pytest.approx((seen[1].grad * direction).sum().item(), rel=1e-5)
+
+
+def test_a_dropped_edge_leads_back_to_the_point_itself_at_the_given_rate():
+    neighbors = dilated_knn(points(2, 200, 3), 8)
+    assert drop_edges(neighbors, 0.0) is neighbors
+    torch.manual_seed(0)
+    dropped = drop_edges(neighbors, 0.25)
+    changed = dropped != neighbors
+    own = torch.arange(200)[:, None].expand(200, 8)
+    assert all(torch.equal(cloud[of_cloud], own[of_cloud]) for cloud, of_cloud in zip(dropped, changed))
+    assert 0.2 < changed[..., 1:].double().mean() < 0.3
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_edges_are_dropped_in_training_only_and_the_seed_decides_which(graph):
+    model, x = small(edge_drop=0.5, epsilon=0.0, graph=graph), points(2, 20, 9)
+    outputs = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        outputs.append(model.train()(x))
+    assert torch.equal(outputs[0], outputs[1]) and not torch.equal(outputs[0], outputs[2])
+    whole = small(epsilon=0.0, graph=graph)
+    whole.load_state_dict(model.state_dict())
+    assert torch.equal(model.eval()(x), whole.eval()(x))
 
 
 @pytest.mark.parametrize(("block", "conv"), list(itertools.product(BLOCKS, CONVOLUTIONS)))
@@ -265,7 +388,7 @@ def test_clouds_and_points_in_pieces_give_the_logits_of_all_together(block, monk
     together = model(x).detach()  # gradients are wanted
     sizes = []
     features = model._features
-    monkeypatch.setattr(model, "_features", lambda clouds, ranks: sizes.append(len(clouds)) or features(clouds, ranks))
+    monkeypatch.setattr(model, "_features", lambda clouds, *rest: sizes.append(len(clouds)) or features(clouds, *rest))
     monkeypatch.setattr(memory, "POINTS_OF_CLOUDS", 60)
     monkeypatch.setattr(memory, "POINTS_IN_FUSION", 7)
     with torch.no_grad():

@@ -79,6 +79,9 @@ def test_an_unknown_setting_is_answered_with_the_known_ones():
         ("dilation", "no", "True or False"),
         ("epsilon", 1.5, "number from 0 to 1"),
         ("dropout", 1, "below 1"),
+        ("edge_drop", 1, "below 1"),
+        ("norm", "group", "choose one of batch, layer, none"),
+        ("fusion", 1, "True or False"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_range(setting, value, words):
