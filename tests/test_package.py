@@ -13,10 +13,10 @@ import pytest
 
 import s3dis_seg
 from s3dis_seg.files import InputError
-from s3dis_seg.models.shipped import find_checkpoint
+from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT, find_checkpoint
 
 CLONE = Path(__file__).resolve().parents[1]
-SHIPPED = "resgcn14-s3dis-area6"
+SHIPPED = DEFAULT_CHECKPOINT
 
 
 def python(script, folder, search):

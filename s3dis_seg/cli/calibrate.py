@@ -2,7 +2,8 @@
 
 Where the network says 90 %, it should be right in 90 of 100 such points. The rooms that the run validated on are
 labelled, accuracy is counted by confidence, and the temperature is found that brings the two together. With --out the
-weights are written with this temperature; `segment` then gives honest confidences. No prediction changes.
+weights are written with this temperature; `segment` then gives honest confidences. No prediction changes. The temperature is never below 1, which would make the network surer of
+itself: new scans are harder than rooms of the buildings it has seen, and there a network is too sure already.
 BatchNorm channels that no training block has woken are quietened on the way, so that odd scans cannot make the outputs
 explode.
 
@@ -59,10 +60,12 @@ def run(arguments):
     segmenter = Segmenter(model, card, arguments.device, arguments.stride, arguments.passes)
     with bar(len(rooms), "rooms") as shown:
         points = probabilities_of_rooms(segmenter, _counted(rooms, shown))
-    temperature = best_temperature(*points)
+    best = best_temperature(*points)
+    temperature = max(best, 1.0)
     before, after = (reliability_at(*points, at) for at in (card.temperature, temperature))
     print(f"\nat temperature {card.temperature:.3f}, as the file has it:\n{calibration_table(before)}")
-    print(f"\nat temperature {temperature:.3f}, the best for these rooms:\n{calibration_table(after)}")
+    told = "the best for these rooms" if best > 1 else f"since {best:.3f}, the best for these rooms, would be surer"
+    print(f"\nat temperature {temperature:.3f}, {told}:\n{calibration_table(after)}")
     if arguments.picture:
         curves = {f"temperature {at:.2f}": counts for at, counts in ((card.temperature, before), (temperature, after))}
         calibration_picture(arguments.picture, curves, f"{len(rooms)} rooms, {checkpoint.name}")

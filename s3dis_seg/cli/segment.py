@@ -7,7 +7,8 @@ are written to red, green, blue; the scan's own colours are kept in scan_red, sc
 
 Examples:
   s3dis-seg segment scan.ply --out segmented.ply
-  s3dis-seg segment scan.ply --out segmented.ply --checkpoint runs/area5/best.pt --stride 1.0
+  s3dis-seg segment scan.ply --out segmented.ply --quality best
+  s3dis-seg segment scan.ply --out segmented.ply --checkpoint runs/area5/best.pt
   s3dis-seg segment scans/ --out segmented/
   s3dis-seg segment scan.ply --out segmented.ply --report report.html
   s3dis-seg segment scan.ply --out segmented.ply --checkpoint official.pth --model densegcn28 --channels 32 --k 8
@@ -31,8 +32,15 @@ from s3dis_seg.data.scans import READABLE, UNITS, UP, WRITABLE, read_scan, write
 from s3dis_seg.files import InputError
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 
+# The settings of a Segmenter behind each name; what they are worth is in BENCHMARK.md.
+QUALITIES = {
+    "fast": {"stride": 1.0, "passes": 1},
+    "balanced": {"stride": 0.5, "passes": 1},
+    "best": {"stride": 0.5, "passes": 4},
+}
 _FEW = 12  # the time of so few blocks is not estimated: they would be done sooner
 _UNSURE = 0.5  # the share of points with less confidence is printed
+_PLACES, _LOOKED_AT = 3, 2_000_000  # places to check that are printed; points from which they are found, at most
 _SHORTEST = 0.05  # seconds: shorter steps are not listed
 
 
@@ -66,17 +74,23 @@ def add_arguments(parser):
     )
     how = parser.add_argument_group("speed and quality")
     how.add_argument(
+        "--quality",
+        choices=QUALITIES,
+        default="balanced",
+        help="how often each point is looked at: fast once, balanced about 4 times, best about 16 times, also turned "
+        "(default: %(default)s)",
+    )
+    how.add_argument(
         "--stride",
         type=number(float, 0, above=True),
-        default=0.5,
-        help="step between neighbouring columns, as a fraction of their width, at most 1; 1.0 makes fewer blocks, "
-        "without overlap (default: %(default)s)",
+        help="step between neighbouring columns, as a fraction of their width, at most 1 (default: by --quality, "
+        f"{_listed_of('stride')})",
     )
     how.add_argument(
         "--passes",
         type=number(int, 1),
-        default=1,
-        help="how often each point is predicted, in blocks turned by a further 90 degrees each time (default: 1)",
+        help="how often each column is predicted, turned by a further 90 degrees each time (default: by --quality, "
+        f"{_listed_of('passes')})",
     )
     how.add_argument("--device", default="auto", help="cpu, cuda or auto (default: auto)")
     how.add_argument(
@@ -97,6 +111,16 @@ def add_arguments(parser):
     add_network_arguments(parser)
 
 
+def _listed_of(setting):
+    return ", ".join(f"{name} {values[setting]}" for name, values in QUALITIES.items())
+
+
+def _looks(arguments):
+    """Stride and passes: those given, else those of --quality."""
+    preset = QUALITIES[arguments.quality]
+    return [preset[name] if (given := getattr(arguments, name)) is None else given for name in ("stride", "passes")]
+
+
 def run(arguments):
     jobs = _jobs(arguments.scans, arguments.out)
     if arguments.report:
@@ -108,8 +132,7 @@ def run(arguments):
         arguments.checkpoint,
         arguments.device,
         model,
-        arguments.stride,
-        arguments.passes,
+        *_looks(arguments),
         arguments.batch_size,
         arguments.seed,
         arguments.amp,
@@ -168,6 +191,7 @@ def _segment(segmenter, path, out, arguments, counter, seconds):
     _tell([f"its property {name} holds words and is not in the output" for name in scan.words])
     _tell([f"the scan had a property {old} already; it is called {new} now" for old, new in renamed.items()])
     _print_classes(result, segmenter.card.class_names)
+    _print_places(scan)
     steps = [f"{step} {duration(spent)}" for step, spent in seconds.items() if spent >= _SHORTEST]
     print("time: " + ", ".join([*steps, f"in all {duration(sum(seconds.values()))}"]))
     print(f"wrote {out}")
@@ -261,6 +285,18 @@ def _expected(segmenter, plan):
 def _tell(sentences):
     for sentence in sentences:
         print(f"note: {sentence}")
+
+
+def _print_places(scan):
+    """Where the network is least sure, in metres."""
+    from s3dis_seg.report.page_facts import doubtful_places
+
+    some = slice(None, None, -(-len(scan) // _LOOKED_AT))
+    places = doubtful_places(scan.xyz[some], scan.predictions[some], scan.confidence[some], most=_PLACES)
+    for place in places:
+        x, y, z = (place.low + place.high) / 2
+        name = scan.classes.names[place.label]
+        print(f"to check: {name} around x {x:.1f}, y {y:.1f}, z {z:.1f}, mean confidence {place.confidence:.2f}")
 
 
 def _write_page(segmenter, scan, arguments, notes):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from s3dis_seg.files import InputError
 
-DEFAULT_CHECKPOINT = "resgcn14-s3dis-area6"
+DEFAULT_CHECKPOINT = "resgcn14-s3dis-area6-lovasz"
 
 
 def find_checkpoint(name):

@@ -42,12 +42,19 @@ def test_the_weights_get_the_temperature_of_the_rooms_the_run_validated_on(place
     network, card = load_checkpoint(place / "c.pt")
     before, _ = load_checkpoint(place / "run/best.pt")
     assert card.provenance["calibration"]["rooms"] == ["Area_1_office_1"]
-    assert card.temperature != 1.0
+    assert card.temperature > 1.0
     assert network.backbone[0].norm.running_var[1] > 0
     for name, value in before.named_parameters():
         torch.testing.assert_close(network.get_parameter(name), value, rtol=1e-3, atol=1e-6)
     assert (place / "c.pt").stat().st_size < (place / "run/best.pt").stat().st_size
     assert (place / "c.png").stat().st_size > 10_000
+
+
+def test_no_temperature_makes_the_network_surer_than_it_was(place, capsys, monkeypatch):
+    monkeypatch.setattr("s3dis_seg.evaluation.calibration.best_temperature", lambda *points: 0.4)
+    assert calibrate(place / "run", "--data", place / "rooms", "--out", place / "c.pt") == 0
+    assert load_checkpoint(place / "c.pt")[1].temperature == 1.0
+    assert "0.400, the best for these rooms, would be surer" in capsys.readouterr().out
 
 
 def test_without_out_it_only_measures(place, capsys):

@@ -21,7 +21,7 @@ from s3dis_seg.models.card import Card
 from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 from s3dis_seg.models.config import MODELS
 from s3dis_seg.models.official import from_official
-from s3dis_seg.models.shipped import find_checkpoint
+from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT, find_checkpoint
 from s3dis_seg.models.zoo import create_model
 from tests.models.official_layout import to_official
 
@@ -452,6 +452,18 @@ def test_weights_of_other_widths_become_float32(saved, model, kind):
         rounded = value.to(kind).float() if value.is_floating_point() else value
         assert torch.equal(loaded.state_dict()[key], rounded)
     assert loaded(torch.rand(1, 40, 9)).isfinite().all()
+
+
+def test_the_shipped_weights_say_what_they_have_seen_and_need_half_the_bytes():
+    network, card = load_checkpoint(DEFAULT_CHECKPOINT)
+    before, _ = load_checkpoint("resgcn14-s3dis-area6")
+    assert card.provenance["origin"]["train_rooms"] == card.provenance["train_rooms"]
+    assert not set(card.provenance["train_rooms"]) & set(card.provenance["val_rooms"])
+    assert "academic" in card.provenance["licence"] and card.temperature == 1.0
+    assert [card.class_names[number] for number in card.untrained] == ["sofa"]
+    assert network.config == before.config
+    sizes = [find_checkpoint(name).stat().st_size for name in (DEFAULT_CHECKPOINT, "resgcn14-s3dis-area6")]
+    assert sizes[0] < 0.51 * sizes[1]
 
 
 def test_the_shipped_weights_of_the_first_release_load():
