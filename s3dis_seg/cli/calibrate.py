@@ -2,10 +2,10 @@
 
 Where the network says 90 %, it should be right in 90 of 100 such points. The rooms that the run validated on are
 labelled, accuracy is counted by confidence, and the temperature is found that brings the two together. With --out the
-weights are written with this temperature; `segment` then gives honest confidences. No prediction changes. The temperature is never below 1, which would make the network surer of
-itself: new scans are harder than rooms of the buildings it has seen, and there a network is too sure already.
-BatchNorm channels that no training block has woken are quietened on the way, so that odd scans cannot make the outputs
-explode.
+weights are written with this temperature; `segment` then gives honest confidences. No prediction changes. The
+temperature is never below 1, which would make the network surer of itself: new scans are harder than rooms of the
+buildings it has seen, and there a network is too sure already. BatchNorm channels that no training block has woken are
+quietened on the way, so that odd scans cannot make the outputs explode.
 
 Examples:
   s3dis-seg calibrate runs/area5/best.pt --data data/rooms --out runs/area5/calibrated.pt
