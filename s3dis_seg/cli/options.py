@@ -6,6 +6,8 @@ import tempfile
 
 from s3dis_seg.files import InputError
 
+_LARGEST_SEED = 2**64 - 1  # that torch takes
+
 
 def number(kind, least, above=False):
     """A type for argparse. kind: int or float; least: the smallest value that is allowed; with `above`, values
@@ -22,6 +24,14 @@ def number(kind, least, above=False):
         return value
 
     return parse
+
+
+def seed(text):
+    """A type for argparse: what starts a sequence of random numbers."""
+    value = number(int, 0)(text)
+    if value > _LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {_LARGEST_SEED}, the largest seed")
+    return value
 
 
 def add_network_arguments(parser):
