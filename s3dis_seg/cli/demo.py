@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 from s3dis_seg.cli import main as command_line
-from s3dis_seg.cli.options import number, require_writable
+from s3dis_seg.cli.options import require_writable, seed
 from s3dis_seg.files import InputError
 
 ROOMS = {"Area_1": 15, "Area_3": 1}
@@ -42,7 +42,7 @@ def add_arguments(parser):
         help="folder for all files of the demo (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", metavar="N", type=number(int, 0), default=0,
+        "--seed", metavar="N", type=seed, default=0,
         help="random seed of the rooms and of the training (default: %(default)s)",
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 
 from s3dis_seg.classes import AREAS
-from s3dis_seg.cli.options import add_network_arguments, network_of, number, require_writable
+from s3dis_seg.cli.options import add_network_arguments, network_of, number, require_writable, seed
 from s3dis_seg.cli.progress import bar as progress_bar
 from s3dis_seg.cli.results import print_results, write_results
 from s3dis_seg.files import InputError
@@ -53,7 +53,7 @@ def add_arguments(parser):
         "--stride", type=float, help="step between columns, as a fraction of their width (default: 0.5; published: 1.0)"
     )
     how.add_argument("--passes", type=number(int, 1), help="how often each point is predicted (default: 1)")
-    how.add_argument("--seed", type=number(int, 0), help="random seed of the points drawn into blocks (default: 0)")
+    how.add_argument("--seed", type=seed, help="random seed of the points drawn into blocks (default: 0)")
     how.add_argument("--device", default="auto", help="cpu, cuda or auto (default: %(default)s)")
     how.add_argument("--batch-size", metavar="N", type=number(int, 1), help="blocks at a time; changes no score")
     add_network_arguments(parser)

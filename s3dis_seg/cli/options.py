@@ -6,6 +6,8 @@ import tempfile
 
 from s3dis_seg.files import InputError
 
+_LARGEST_SEED = 2**64 - 1  # that torch takes
+
 
 def number(kind, least, above=False):
     """A type for argparse. kind: int or float; least: the smallest value that is allowed; with `above`, values
@@ -22,6 +24,14 @@ def number(kind, least, above=False):
         return value
 
     return parse
+
+
+def seed(text):
+    """A type for argparse: what starts a sequence of random numbers."""
+    value = number(int, 0)(text)
+    if value > _LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {_LARGEST_SEED}, the largest seed")
+    return value
 
 
 def add_classes_argument(parser):
@@ -44,9 +54,9 @@ def classes_of(arguments):
 
         return RoomFile(named).classes
     from s3dis_seg.data.class_file import read_class_file
-    from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
+    from s3dis_seg.models.shipped import shipped_names
 
-    if named.lower().endswith((".pt", ".pth")) or named == DEFAULT_CHECKPOINT:
+    if named.lower().endswith((".pt", ".pth")) or named.removesuffix(".pt") in shipped_names():
         from s3dis_seg.models.checkpoint import load_checkpoint
 
         return load_checkpoint(named)[1].classes

@@ -26,7 +26,7 @@ import numpy as np
 
 from s3dis_seg import __version__
 from s3dis_seg.classes import S3DIS, UNLABELLED
-from s3dis_seg.cli.options import add_network_arguments, network_of, number, require_writable
+from s3dis_seg.cli.options import add_network_arguments, network_of, number, require_writable, seed
 from s3dis_seg.cli.progress import bar, duration
 from s3dis_seg.data.scans import READABLE, UNITS, UP, WRITABLE, read_scan, write_scan
 from s3dis_seg.files import InputError
@@ -104,7 +104,7 @@ def add_arguments(parser):
     )
     how.add_argument(
         "--seed",
-        type=number(int, 0),
+        type=seed,
         default=0,
         help="random seed of the points drawn into blocks (default: %(default)s)",
     )
@@ -267,9 +267,15 @@ def _require_page(page, jobs):
 
 
 def _amount(segmenter, plan):
-    """The number of blocks, and that without overlap (or with it, where there is none). -> text"""
-    other = 1.0 if segmenter.stride < 1 else 0.5
-    return f"{plan.num_blocks:,} blocks ({segmenter.num_blocks_at(plan, other):,} with --stride {other})"
+    """The number of blocks, and that without overlap. -> text
+
+    Left away where some columns are wider: the scan would be laid out from the start, and wider ones never overlap.
+    """
+    amount = f"{plan.num_blocks:,} blocks"
+    is_wider = any(layout.settings != segmenter.card.blocks for layout in plan.layouts)
+    if is_wider or segmenter.stride == 1:
+        return amount
+    return f"{amount} ({segmenter.num_blocks_at(plan, 1.0):,} with --stride 1.0)"
 
 
 def _expected(segmenter, plan):

@@ -21,7 +21,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from s3dis_seg.cli import progress
-from s3dis_seg.cli.options import number
+from s3dis_seg.cli.options import number, seed
 from s3dis_seg.data.rooms.room import area_of
 from s3dis_seg.files import InputError
 from s3dis_seg.models.config import BLOCKS, CONVOLUTIONS, GRAPHS, MODELS, NORMS
@@ -65,7 +65,7 @@ def add_arguments(parser):
         type=number(int, 0),
         help="processes that read blocks (default: chosen by the machine)",
     )
-    run.add_argument("--seed", metavar="N", type=number(int, 0), help="random seed (default: 0)")
+    run.add_argument("--seed", metavar="N", type=seed, help="random seed (default: 0)")
     run.add_argument("--deterministic", action=yes_or_no, help="the same result every time on CUDA too, but slower")
 
     rooms = parser.add_argument_group("which rooms")

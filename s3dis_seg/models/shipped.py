@@ -21,9 +21,14 @@ def find_checkpoint(name):
     for file in (folder / name, folder / f"{name}.pt"):
         if file.is_file():
             return file
-    shipped = ", ".join(sorted(file.stem for file in folder.glob("*.pt")))
+    shipped = ", ".join(shipped_names())
     known = f"shipped weights: {shipped}" if shipped else "no weights are shipped here"
     raise InputError(f"there is no checkpoint {name}; name a file ({known})")
+
+
+def shipped_names():
+    """The names of the weights that come along. -> list of texts"""
+    return sorted(file.stem for file in _shipped_folder().glob("*.pt"))
 
 
 def _shipped_folder():

@@ -8,8 +8,10 @@ block did. The points that no visited column holds are laid out again, as a clou
 (and layers twice as high) without overlap, until every point is in a column. So the number of blocks depends on the
 number of points, and not on the space between them. In a room all points are crowded.
 
-Three rooms of S3DIS, thinned to less than this limit (227 points a square metre of floor, with blocks of 2,048 points),
-had up to 14 % more points right in columns of 2 m than in columns of 1 m; above the limit columns of 1 m were better.
+Three rooms of S3DIS were thinned to two densities each below this limit (227 points a square metre of floor, with
+blocks of 2,048 points). With the wider columns five of the six scans had 2 to 15 % of their points more right than in
+columns of 1 m that overlap by half, and one had 0.6 % less, for a sixth to an eleventh of the blocks. Above the limit
+columns of 1 m were better.
 
 Letters: M points of a cloud, K occupied cells, B occupied boxes.
 """
@@ -144,7 +146,13 @@ def _beside(cloud, crowded, corners, size, stride):
     if len(cells) == 0:
         return np.zeros(len(corners), bool)
     near = column_corners(CellTable(cells, np.zeros(0, np.int64)), cloud.hi, size, stride * size)
-    return np.isin(corners @ [1, 1j], near @ [1, 1j])
+    return np.isin(_numbered(corners, corners), _numbered(near, corners))
+
+
+def _numbered(some, corners):
+    """Some of the corners as one number each: the places of their x and y among those of all. (n, 2) -> (n,) int64"""
+    x, y = (np.searchsorted(np.unique(corners[:, axis]), some[:, axis]) for axis in (0, 1))
+    return (x << 32) | y
 
 
 def _rest(cloud, ids, seen):

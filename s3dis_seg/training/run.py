@@ -18,6 +18,7 @@ from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state, sa
 from s3dis_seg.models.config import model_config
 from s3dis_seg.models.deepgcn import DeepGCN
 from s3dis_seg.training.config import RECIPES, TrainConfig
+from s3dis_seg.training.events import Events
 from s3dis_seg.training.stored import config_of, require_sound
 
 SAVE_EVERY = 600  # seconds between two saves within an epoch
@@ -114,21 +115,15 @@ class Record:
 
     def __init__(self, out, plan, data, state, watcher, writes):
         self.out, self.plan, self.data, self.state, self.watcher = out, plan, data, state, watcher
-        self.writes, self.saved = writes, time.monotonic()
+        self.writes, self.saved, self.done_before = writes, time.monotonic(), self.steps
 
     @cached_property
     def events(self):
-        """A writer of TensorBoard's events, or None where the package is missing."""
+        """The curves of this run for TensorBoard, or None where the package is missing."""
         try:
-            from torch.utils.tensorboard import SummaryWriter
+            return Events(self.out, first_step=self.done_before + 1 if self.done_before else None)
         except ImportError:
             self.watcher.note("tensorboard is not installed; the curves are in metrics.csv only")
-            return None
-        try:
-            # A resumed run repeats the steps after its checkpoint, so their earlier events are removed.
-            return SummaryWriter(self.out, purge_step=self.steps + 1 if self.steps else None)
-        except UnicodeEncodeError:
-            self.watcher.note("tensorboard needs a folder whose name is UTF-8; the curves are in metrics.csv")
             return None
 
     @property
@@ -141,8 +136,6 @@ class Record:
         if self.writes:
             self._require_finite()
             save_checkpoint(self.out / "last.pt", self.state.model, self._card(), self._state())
-            if self.events:
-                self.events.flush()
         self.saved = time.monotonic()
 
     def save_now_and_then(self):
@@ -153,8 +146,8 @@ class Record:
     def step(self, loss, lr):
         """loss: the mean since the last call."""
         if self.writes and self.events:
-            self.events.add_scalar("step/loss", loss, self.steps)
-            self.events.add_scalar("step/learning_rate", lr, self.steps)
+            self.events.add("step/loss", loss, self.steps)
+            self.events.add("step/learning_rate", lr, self.steps)
 
     def epoch(self, results):
         """Close an epoch. results: what `validate` returned, None without a validation."""
@@ -197,7 +190,7 @@ class Record:
                 writer.writerow({name: "" if value != value else value for name, value in row.items()})
         for name, value in self.state.progress.history[-1].items() if self.events else ():
             if value == value and name != "steps":
-                self.events.add_scalar(f"epoch/{name}", value, self.steps)
+                self.events.add(f"epoch/{name}", value, self.steps)
 
     def _require_finite(self):
         """InputError where a weight is not finite, so that no bad checkpoint replaces the last good one."""

@@ -12,6 +12,7 @@ from s3dis_seg.data.rooms.room import room_of
 from s3dis_seg.models.card import Card
 from s3dis_seg.models.checkpoint import save_checkpoint
 from s3dis_seg.models.zoo import create_model
+from tests.cli.killed import killed_while_it_writes
 from tests.models.official_layout import to_official
 
 NAMES = ("Area_1_office_1", "Area_1_office_2", "Area_2_office_1")
@@ -64,6 +65,18 @@ def test_folds_are_pooled_and_an_interrupted_evaluation_goes_on(place, tmp_path,
     assert evaluate(*words) == 0
     assert "2 rooms had been predicted before" in capsys.readouterr().out
     assert json.loads((tmp_path / "scores.json").read_text()) == first
+
+
+def test_a_killed_evaluation_goes_on(place, tmp_path, capsys):
+    words = ["evaluate", "--data", str(place / "rooms"), "--checkpoint", str(place / "runs/area1/best.pt")]
+    words += ["--rooms", "*", "--device", "cpu"]
+    killed_while_it_writes([*words, "--out", str(tmp_path / "killed")], at_file=2)
+    assert len(list((tmp_path / "killed/predictions").glob("*.npz"))) == 2  # one of them unfinished
+    assert main([*words, "--out", str(tmp_path / "killed")]) == 0
+    assert "1 rooms had been predicted before" in capsys.readouterr().out
+    assert main([*words, "--out", str(tmp_path / "whole")]) == 0
+    killed, whole = (json.loads((tmp_path / name / "scores.json").read_text()) for name in ("killed", "whole"))
+    assert killed["all"] == whole["all"] and killed["room"] == whole["room"]
 
 
 def test_a_room_that_was_trained_on_is_said_before_and_after(place, capsys):

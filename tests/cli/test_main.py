@@ -53,6 +53,17 @@ def test_an_unknown_option_ends_with_code_2_and_one_sentence(capsys):
     assert len(message.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", ["train --out run", "segment scan.ply --out out.ply", "evaluate", "demo"])
+def test_a_seed_that_torch_cannot_take_is_one_sentence(words, capsys):
+    parse([*words.split(), "--seed", str(2**64 - 1)])
+    for seed in (2**64, 10**30):
+        with pytest.raises(SystemExit) as stop:
+            main([*words.split(), "--seed", str(seed)])
+        assert stop.value.code == 2
+        message = capsys.readouterr().err
+        assert f"--seed: '{seed}' is more than {2**64 - 1}" in message and message.count("\n") == 1
+
+
 def test_an_abbreviated_option_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["segment", "scan.ply", "--out", "out.ply", "--chec", "c.pt"])

@@ -15,6 +15,7 @@ import pytest
 from s3dis_seg.cli.main import main
 from s3dis_seg.data.rooms.prepared import RoomFile, find_rooms
 from s3dis_seg.synthetic.rooms import write_release
+from tests.cli.killed import killed_while_it_writes
 
 
 @pytest.fixture
@@ -160,6 +161,18 @@ def test_what_a_killed_process_left_is_removed(release, tmp_path):
     (tmp_path / "rooms/.writing-abc.h5").write_text("half")
     prepare(release, "--out", tmp_path / "rooms", "--workers", 1)
     assert not list((tmp_path / "rooms").glob(".writing-*"))
+
+
+def test_a_killed_preparation_goes_on(release, tmp_path, capsys):
+    words = ["prepare", str(release), "--workers", "1", "--out"]
+    killed_while_it_writes([*words, str(tmp_path / "killed")], at_file=2)
+    assert len(find_rooms(tmp_path / "killed")) == 1 and list((tmp_path / "killed").glob(".writing-*"))
+    assert main([*words, str(tmp_path / "killed")]) == 0
+    assert "1 rooms are finished already and kept" in capsys.readouterr().out
+    assert main([*words, str(tmp_path / "whole")]) == 0
+    killed, whole = ({path.name: path.read_bytes() for path in (tmp_path / name).glob("*.h5")}
+                     for name in ("killed", "whole"))  # fmt: skip
+    assert killed == whole and not list((tmp_path / "killed").glob(".writing-*"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")

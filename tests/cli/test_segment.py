@@ -176,12 +176,19 @@ def test_short_steps_are_left_out_of_the_times_and_the_start_is_counted(checkpoi
     assert line.startswith("time: starting 6.") and " 0.0 s" not in line
 
 
-def test_blocks_are_counted_for_both_strides(checkpoint, scan, tmp_path, capsys):
+def test_the_blocks_without_overlap_are_counted_too(checkpoint, scan, tmp_path, capsys):
     for stride in (0.5, 1.0):
         assert segment(scan, "--checkpoint", checkpoint, "--out", tmp_path / "out.ply", "--stride", stride) == 0
-    told = re.findall(r"^(\d+) blocks \((\d+) with --stride (\S+)\)", capsys.readouterr().out, re.MULTILINE)
-    (overlapping, fast, one), (fast_too, overlapping_too, half) = told
-    assert (fast, overlapping) == (fast_too, overlapping_too) and (one, half) == ("1.0", "0.5")
+    told = re.findall(r"^(\d+) blocks( \((\d+) with --stride 1.0\))? on", capsys.readouterr().out, re.MULTILINE)
+    (overlapping, _, fast), (fast_too, _, nothing) = told
+    assert fast == fast_too and nothing == "" and int(fast) < int(overlapping)
+
+
+def test_a_scan_with_wider_columns_is_laid_out_once(checkpoint, tmp_path, capsys, monkeypatch):
+    np.save(tmp_path / "wide.npy", np.random.default_rng(0).random((600, 3)) * (80, 80, 3))
+    monkeypatch.setattr(s3.Segmenter, "num_blocks_at", None)
+    assert segment(tmp_path / "wide.npy", "--checkpoint", checkpoint, "--out", tmp_path / "out.ply") == 0
+    assert re.search(r"^\d+ blocks on cpu", capsys.readouterr().out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("ending", ["closed pipe", "full disk"])

@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from s3dis_seg.cli import train as command
 from s3dis_seg.cli.main import main
@@ -299,32 +301,87 @@ def test_two_runs_into_one_folder_are_refused(rooms, tmp_path, capsys):
     assert main(words) == 0  # a killed process leaves no lock
 
 
-def test_ctrl_c_leaves_a_run_that_goes_on(rooms, tmp_path):
+@pytest.fixture(scope="module")
+def whole(rooms, tmp_path_factory):
+    """The weights of a run that nothing stopped."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    assert main(words_of_a_run(rooms, out)) == 0
+    return load_checkpoint(out / "last.pt")[0].state_dict()
+
+
+def words_of_a_run(rooms, out):
+    # As many epochs as a process needs from the first line of its log until a signal reaches it, several times over.
+    return ["train", "--data", rooms, "--out", str(out), *SMALL, "--test-area", "3", "--epochs", "6"]
+
+
+def started(words):
+    """Run a command in a process group of its own, with the threads of this process."""
+    threads = {name: str(torch.get_num_threads()) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup, where it is ignored
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "s3dis_seg.cli.main", *words],
+            cwd=ROOT,
+            env={**os.environ, **threads},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_stopped_process_goes_on_to_the_weights_of_one_that_never_stopped(rooms, tmp_path, whole, number):
     out = tmp_path / "run"
-    words = ["train", "--data", rooms, "--out", str(out), *SMALL, "--workers", "1", "--epochs", "1000"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "s3dis_seg.cli.main", *words],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    workers = "1" if number == signal.SIGINT else "0"
+    process = started([*words_of_a_run(rooms, out), "--workers", workers])
     # A line an epoch: the first one says that training is under way.
     said = ""
     while "epoch 1: loss" not in said:
         line = process.stdout.readline()
         assert line, said
         said += line
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the worker gets it too
+    os.killpg(process.pid, number)  # as a terminal does: a worker gets it too
     said += process.communicate(timeout=60)[0]
-    assert process.returncode == 130, said
-    assert f"go on with: s3dis-seg train --resume --out {out}" in said
+    if number == signal.SIGKILL:
+        assert process.returncode == -number, said
+    else:
+        assert process.returncode == 130, said
+        assert f"go on with: s3dis-seg train --resume --out {out}" in said
     assert "Traceback" not in said
-    progress = load_training_state(out / "last.pt")["progress"]
-    assert progress["epoch"] >= 1
-    assert all(value.isfinite().all() for value in load_checkpoint(out / "last.pt")[0].state_dict().values())
+    assert 1 <= load_training_state(out / "last.pt")["progress"]["epoch"] < 6
+    assert main(["train", "--resume", "--out", str(out), "--workers", "0", "--device", "cpu"]) == 0
+    weights = load_checkpoint(out / "last.pt")[0].state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in whole.items())
+
+
+@pytest.mark.parametrize(("largest", "name"), [(150, "events.out.tfevents"), (20_000, "last.pt")])
+def test_a_disk_that_fills_up_is_one_sentence_and_keeps_the_last_save(
+    rooms, tmp_path, capsys, monkeypatch, largest, name
+):
+    out, limits = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
+    words = ["train", "--data", rooms, "--out", str(out), *SMALL, "--epochs", "2"]
+    begin = command._Display.begin
+
+    def fill_the_disk(display, plan):
+        begin(display, plan)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, limits[1]))  # bytes that a file may have
+
+    assert main([*words, "--time-limit", "0.00001"]) == 0
+    before = (out / "last.pt").read_bytes()
+    capsys.readouterr()
+    monkeypatch.setattr(command._Display, "begin", fill_the_disk)
+    try:
+        assert main([*words, "--resume"]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: cannot write {out / name}") and told.count("\n") == 1
+    assert "free space" in told and (out / "last.pt").read_bytes() == before
+    monkeypatch.undo()
+    assert main([*words, "--resume"]) == 0
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(rooms, tmp_path, capsys):

@@ -9,6 +9,7 @@ from s3dis_seg.data.blocks.columns import column_corners, column_points, height_
 from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.segmentation.layouts import crowded_points, layouts_of
 from s3dis_seg.segmentation.plan import num_blocks
+from s3dis_seg.synthetic.rooms import synthetic_room
 
 SETTINGS = BlockSettings(num_points=256, grid=0.0, tallest=3.0)
 
@@ -104,3 +105,11 @@ def test_scans_of_fewer_points_than_a_block_end_in_few_columns(count, tallest):
 
 def test_without_points_there_are_no_columns():
     assert layouts_of(None, SETTINGS, 0.5, 0) == []
+
+
+@pytest.mark.parametrize("kind", ["office", "lounge", "conferenceRoom"])
+def test_an_ordinary_room_has_no_wider_columns(kind):
+    room, settings = synthetic_room(0, name=f"Area_1_{kind}_1"), BlockSettings(tallest=2.9)
+    cloud = Cloud.of(room.xyz - room.xyz.min(axis=0), room.rgb, settings.grid)
+    (layout,) = layouts_of(cloud, settings, 0.5, 0)
+    assert layout.settings == settings and layout.ids is None

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from s3dis_seg.data.rooms.open import open_rooms
 from s3dis_seg.data.rooms.prepared import write_room
@@ -183,6 +184,27 @@ def test_an_epoch_takes_every_block_once_and_processes_share_a_batch(config):
     assert list(steps) != alone[3:]
 
 
+def curves(folder):
+    """What TensorBoard shows of a run. -> dict of name -> list of (step, value)"""
+    shown = EventAccumulator(str(folder)).Reload()
+    return {name: [(event.step, event.value) for event in shown.Scalars(name)] for name in shown.Tags()["scalars"]}
+
+
+def test_a_resumed_run_repeats_no_step_of_its_curves(config, tmp_path):
+    class Killer(Watcher):
+        def looked(self, epoch, step, loss):
+            if (epoch, step) == (1, 2):
+                raise SystemExit  # as kill -9: nothing is saved
+
+    config = replace(config, epochs=2)
+    with pytest.raises(SystemExit):
+        train(config, tmp_path / "run", device="cpu", watcher=Killer())
+    outcome = train(config, tmp_path / "run", device="cpu", resume=True)
+    assert outcome.reason == "finished" and len(list((tmp_path / "run").glob("events.out.tfevents.*"))) == 2
+    num_steps = len(open_data(config).training) // 4
+    assert [step for step, _ in curves(tmp_path / "run")["step/loss"]] == list(range(1, 2 * num_steps + 1))
+
+
 def test_a_run_learns_and_writes_what_it_promises(config, tmp_path):
     config = replace(config, augment=False, epochs=6, lr=5e-3)
     outcome = train(config, tmp_path / "run")
@@ -193,7 +215,9 @@ def test_a_run_learns_and_writes_what_it_promises(config, tmp_path):
     assert float(rows[-1]["train_loss"]) < 0.5 * float(rows[0]["train_loss"])
     assert float(rows[-1]["train_oa"]) > 0.8
     assert rows[0]["val_iou_sofa"] == "" or float(rows[0]["val_iou_sofa"]) == 0  # no sofa in any room
-    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
+    curve = curves(tmp_path / "run")["epoch/val_miou"]
+    assert [value for _, value in curve] == [pytest.approx(float(row["val_miou"])) for row in rows]
+    assert [step for step, _ in curve] == [int(row["steps"]) for row in rows]
 
     model, card = load_checkpoint(tmp_path / "run" / "best.pt")
     best = max(rows, key=lambda row: float(row["val_miou"]))
@@ -462,7 +486,7 @@ def test_tensorboard_is_optional(config, tmp_path, monkeypatch):
         def note(self, sentence):
             self.notes.append(sentence)
 
-    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
+    monkeypatch.setitem(__import__("sys").modules, "tensorboard.compat.proto", None)
     notes = Notes()
     train(config, tmp_path / "run", stopping=lambda: True, watcher=notes)
     assert notes.notes == ["tensorboard is not installed; the curves are in metrics.csv only"]

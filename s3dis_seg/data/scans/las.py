@@ -96,6 +96,7 @@ def write(path, columns, source=None):
                 for start in range(0, len(source.points), _POINTS_AT_ONCE):
                     part = slice(start, start + _POINTS_AT_ONCE)
                     writer.write_points(_records(laspy, header, source.points[part], attributes, part))
+                    _release(source.points.array)
                 if header.version.minor >= 4 and header.evlrs is not None:
                     writer.write_evlrs(header.evlrs)
         except RuntimeError as error:  # how the compressor reports a full disk

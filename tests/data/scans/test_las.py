@@ -1,6 +1,9 @@
 """LAS and LAZ: everything is kept, and what a damaged header promises is compared with the file first."""
 
+import re
 import struct
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +83,21 @@ def test_written_in_parts_every_attribute_is_what_it_was(tmp_path, monkeypatch, 
 def test_coordinates_lie_side_by_side_and_are_not_copied_again(tmp_path):
     columns, _ = las.read(las_file(tmp_path / "a.las"))
     assert np.shares_memory(stacked([columns[axis] for axis in "xyz"]), columns["x"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for mapped pages in /proc")
+def test_a_mapped_file_stays_out_of_memory_once_it_is_written_back(tmp_path):
+    path = las_file(tmp_path / "a.las", 20_000)
+    columns, source = las.read(path)
+    assert columns["gps_time"][::100].sum() > 0 and resident(path) > 0
+    las.write(tmp_path / "b.las", columns, source)
+    assert resident(path) == 0
+
+
+def resident(path):
+    """Kilobytes of a mapped file that are in the memory of this process."""
+    _, _, mapping = Path("/proc/self/smaps").read_text().partition(f"{path}\n")
+    return int(re.search(r"Rss: +(\d+) kB", mapping)[1])
 
 
 @pytest.mark.parametrize(("place", "kind", "value", "message"), [
