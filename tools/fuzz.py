@@ -398,7 +398,7 @@ def read(kind, path):
 def _read_scan(path):
     from s3dis_seg.data.scans import read_scan
 
-    scan = read_scan(path, units="m")
+    scan = read_scan(path, units="m", up="z")
     for values in scan.columns.values():
         values[:].sum()  # columns may be views of the file, which are read only now
     return len(scan)

@@ -11,8 +11,8 @@ def valid_files(folder):
     """One small valid file of every kind. -> dict of kind: (path, number of points or None)"""
     xyz, rgb, labels = labelled_points()
     files = {}
-    for make in (_ply_files, _las_files, _array_files, _text_files, _pcd_files, _our_files, _pointnet_files,
-                 _source_files, _run_files):  # fmt: skip
+    for make in (_ply_files, _las_files, _array_files, _text_files, _pcd_files, _scanner_files, _mesh_files,
+                 _our_files, _pointnet_files, _source_files, _run_files):  # fmt: skip
         files |= make(folder, xyz, rgb, labels)
     return files
 
@@ -68,10 +68,11 @@ def _array_files(folder, xyz, rgb, labels):
     np.save(folder / "npy.npy", np.concatenate([xyz, rgb], axis=1))
     record = np.zeros(POINTS, [("x", "f4"), ("y", "f4"), ("z", "f4"), ("label", "u1")])
     np.save(folder / "npy-names.npy", record)
+    np.savez(folder / "npz.npz", xyz=xyz, rgb=rgb, label=labels)
     np.savez(folder / "renamed.npz", xyz=xyz)
     (folder / "renamed.npz").rename(folder / "npz-renamed.npy")
     return {"npy": (folder / "npy.npy", POINTS), "npy-names": (folder / "npy-names.npy", POINTS),
-            "npz-renamed": (folder / "npz-renamed.npy", None)}  # fmt: skip
+            "npz": (folder / "npz.npz", POINTS), "npz-renamed": (folder / "npz-renamed.npy", None)}  # fmt: skip
 
 
 def _text_files(folder, xyz, rgb, labels):
@@ -85,6 +86,38 @@ def _text_files(folder, xyz, rgb, labels):
         files[kind] = folder / f"{kind}.{kind}", POINTS
         files[kind][0].write_text(header + "\n".join(lines) + "\n")
     return files
+
+
+def _scanner_files(folder, xyz, rgb, labels):
+    """E57, where pye57 is there, and PTX: two scans of half the points each."""
+    half = POINTS // 2
+    parts = slice(None, half), slice(half, None)
+    head = f"1\n{half}\n0 0 0\n1 0 0\n0 1 0\n0 0 1\n1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n"
+    rows = [f"{x} {y} {z} 0.5 {r} {g} {b}\n" for (x, y, z), (r, g, b) in zip(xyz.tolist(), rgb.tolist())]
+    (folder / "ptx.ptx").write_text("".join(head + "".join(rows[part]) for part in parts))
+    files = {"ptx": (folder / "ptx.ptx", POINTS)}
+    try:
+        import pye57
+    except ImportError:
+        return files
+    with pye57.E57(str(folder / "e57.e57"), mode="w") as file:
+        for part in parts:
+            fields = dict(zip(("cartesianX", "cartesianY", "cartesianZ"), xyz[part].T.copy()))
+            fields |= dict(zip(("colorRed", "colorGreen", "colorBlue"), rgb[part].T.copy()))
+            file.write_scan_raw(fields)
+    return files | {"e57": (folder / "e57.e57", POINTS)}
+
+
+def _mesh_files(folder, xyz, rgb, labels):
+    """A strip of triangles over all points; .stl repeats the corners of each."""
+    import numpy as np
+    import trimesh
+
+    faces = np.arange(POINTS - 2)[:, None] + np.arange(3)
+    mesh = trimesh.Trimesh(xyz, faces, vertex_colors=rgb, process=False)
+    for kind in ("obj", "glb", "stl", "off"):
+        mesh.export(folder / f"{kind}.{kind}")
+    return {kind: (folder / f"{kind}.{kind}", POINTS) for kind in ("obj", "glb", "stl", "off")}
 
 
 def _pcd_files(folder, xyz, rgb, labels):
