@@ -16,11 +16,12 @@ def run_folds(arguments, given):
     _refuse_combinations(given)
     areas, chosen = _areas(given)
     configs = {area: config_of(_of_fold(given, area)) for area in chosen}
+    epochs = configs[chosen[0]].epochs
     from s3dis_seg.training.processes import team_of
 
     outcome = None
     with StopSignals() as signals, team_of(arguments.device):  # one team for all runs
-        missing = [area for area in chosen if not _is_finished(_folder(arguments, area), configs[area])]
+        missing = [area for area in chosen if not _is_finished(_folder(arguments, area), epochs)]
         _tell_what_it_takes(configs, missing, arguments)
         deadline = None if arguments.time_limit is None else time.monotonic() + 60 * arguments.time_limit
         for area in missing:
@@ -37,7 +38,7 @@ def run_folds(arguments, given):
             raise KeyboardInterrupt
         return
     if is_first_process():
-        _score(arguments, given, areas)
+        _score(arguments, areas, epochs)
 
 
 def _refuse_combinations(given):
@@ -72,12 +73,16 @@ def _folder(arguments, area):
     return Path(arguments.out) / f"area{area}"
 
 
-def _is_finished(folder, config):
+def _is_finished(folder, epochs):
     from s3dis_seg.models.checkpoint import load_training_state
+    from s3dis_seg.training.stored import require_sound
 
-    if not (folder / "last.pt").is_file():
+    last = folder / "last.pt"
+    if not last.is_file():
         return False
-    return load_training_state(folder / "last.pt")["progress"]["epoch"] >= config.epochs
+    state = load_training_state(last)
+    require_sound(state, last)
+    return state["progress"]["epoch"] >= epochs
 
 
 def _tell_what_it_takes(configs, missing, arguments):
@@ -87,27 +92,24 @@ def _tell_what_it_takes(configs, missing, arguments):
     _say(f"{len(configs)} folds, {len(configs) - len(missing)} of them trained")
     if not missing:
         return
-    first = estimate(configs[missing[0]], arguments.device)
-    seconds_per_block = first.seconds / count_blocks(configs[missing[0]])[1]
-    seconds = sum(seconds_per_block * count_blocks(configs[area])[1] for area in missing)
-    blocks = sum(count_blocks(configs[area])[0] for area in missing)
+    block = estimate(configs[missing[0]], arguments.device)
+    blocks, work = map(sum, zip(*(count_blocks(configs[area]) for area in missing)))
     _say(
-        f"about {progress.duration(seconds)} for {blocks:,} blocks, without what a run has done already; "
-        f"{first.memory / 1e9:.1f} GB of memory a process"
+        f"about {progress.duration(block.seconds * work)} for {blocks:,} blocks, without what a run has done already; "
+        f"{block.memory / 1e9:.1f} GB of memory a process"
     )
 
 
-def _score(arguments, given, areas):
+def _score(arguments, areas, epochs):
     """Pool the folds of all areas, where all are trained."""
-    finished = (_is_finished(_folder(arguments, area), config_of(_of_fold(given, area))) for area in areas)
-    untrained = [area for area, done in zip(areas, finished) if not done]
+    untrained = [area for area in areas if not _is_finished(_folder(arguments, area), epochs)]
     if untrained:
         _say(f"not trained yet: areas {', '.join(map(str, untrained))}; once they are, all are scored together")
         return
     from s3dis_seg.cli.main import parse
 
     folders = [str(_folder(arguments, area)) for area in areas]
-    words = ["--data", str(given["data"]), "--device", arguments.device, "--out", str(Path(arguments.out) / "scores")]
+    words = ["--data", str(arguments.data), "--device", arguments.device, "--out", str(Path(arguments.out) / "scores")]
     _say("\nevery fold on the area it left out:")
     evaluate.run(parse(["evaluate", *words, "--folds", *folders]))
 

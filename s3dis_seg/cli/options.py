@@ -5,8 +5,7 @@ import math
 import tempfile
 
 from s3dis_seg.files import InputError
-
-_LARGEST_SEED = 2**64 - 1  # that torch takes
+from s3dis_seg.training.config import LARGEST_SEED
 
 
 def number(kind, least, above=False):
@@ -29,8 +28,8 @@ def number(kind, least, above=False):
 def seed(text):
     """A type for argparse: what starts a sequence of random numbers."""
     value = number(int, 0)(text)
-    if value > _LARGEST_SEED:
-        raise argparse.ArgumentTypeError(f"{text!r} is more than {_LARGEST_SEED}, the largest seed")
+    if value > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {LARGEST_SEED}, the largest seed")
     return value
 
 

@@ -70,16 +70,16 @@ def _faults_of_network(config):
 
 def faults_of_blocks(blocks):
     """What is wrong with a BlockSettings of a file. Yields texts."""
-    if not _is_integer(blocks.num_points) or not 1 <= blocks.num_points <= MOST_POINTS:
+    if not is_integer(blocks.num_points) or not 1 <= blocks.num_points <= MOST_POINTS:
         yield f"its blocks have {shortened(blocks.num_points)} points; expected 1 to {MOST_POINTS:,}"
     ranges = {"block_size": (0.05, 100.0), "grid": (0.0, 10.0), "frame_size": (0.05, math.inf)}
     for name, (least, most) in ranges.items():
         value = getattr(blocks, name)
-        if not _is_number(value) or not least <= value <= most:
+        if not is_number(value) or not least <= value <= most:
             yield f"its {name} is {shortened(value)} m; expected {least:g} to {most:g}"
-    if _is_number(blocks.grid) and 0 < blocks.grid < 0.002:
+    if is_number(blocks.grid) and 0 < blocks.grid < 0.002:
         yield f"its grid is {blocks.grid!r} m; expected 0, or at least 0.002"
-    if blocks.tallest is not None and (not _is_number(blocks.tallest) or not 0.1 <= blocks.tallest <= 1000):
+    if blocks.tallest is not None and (not is_number(blocks.tallest) or not 0.1 <= blocks.tallest <= 1000):
         yield f"its tallest room is {shortened(blocks.tallest)} m high; expected 0.1 to 1000"
     if blocks.normalization not in ("none", "official"):
         yield f"its normalization is {shortened(blocks.normalization)}; expected 'none' or 'official'"
@@ -95,7 +95,7 @@ def _faults_of_words(card):
     for name in _LISTS:
         if not is_list_of_texts(card.provenance.get(name) or []):
             yield f"its {name} are no list of names"
-    if not _is_number(card.temperature) or not TEMPERATURES[0] <= card.temperature <= TEMPERATURES[1]:
+    if not is_number(card.temperature) or not TEMPERATURES[0] <= card.temperature <= TEMPERATURES[1]:
         yield f"its temperature is {shortened(card.temperature)}; expected {TEMPERATURES[0]} to {TEMPERATURES[1]}"
     if not isinstance(card.provenance.get("origin", {}), dict):
         yield "the origin of its weights is no dictionary"
@@ -126,11 +126,13 @@ def is_list_of_texts(value):
     return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
 
 
-def _is_integer(value):
+def is_integer(value):
+    """Whether it is an integer, which True and False are not meant to be."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value):
+def is_number(value):
+    """Whether it is an integer or a float, NaN among them."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
+LARGEST_SEED = 2**64 - 1  # that torch takes
 AMP = ("off", "bf16", "fp16")
 CLASS_WEIGHTS = ("none", "sqrt")
 SCHEDULES = ("halving", "cosine")

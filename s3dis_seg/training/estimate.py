@@ -19,9 +19,8 @@ _TIMED = 2  # steps
 
 @dataclass(frozen=True)
 class Estimate:
-    """blocks: that the run trains on, over all epochs; seconds: of the whole run; memory: bytes of this process."""
+    """seconds: of a block that is trained on; memory: bytes of this process."""
 
-    blocks: int
     seconds: float
     memory: int
 
@@ -37,7 +36,6 @@ def count_blocks(config: TrainConfig) -> tuple[int, float]:
 
 def estimate(config: TrainConfig, device: str = "auto") -> Estimate:
     """Measure two steps of a run, of which nothing is kept. Processes that train together call this together."""
-    trained, work = count_blocks(config)
     with team_of(device) as team:
         data = open_data(config)
         batch_size, _ = batches(config, len(data.training), team)
@@ -49,7 +47,7 @@ def estimate(config: TrainConfig, device: str = "auto") -> Estimate:
                 start = _clock(team)  # the first step compiles kernels and takes memory from the system
             gradients(state.model, features, labels, config, state.scaler, team)
         seconds = (_clock(team) - start) / _TIMED / batch_size
-        return Estimate(trained, seconds * work, _memory(team))
+        return Estimate(seconds, _memory(team))
 
 
 def _clock(team):

@@ -35,14 +35,12 @@ LICENCE = (
 class Data:
     """What a run trains on.
 
-    training, validation: datasets of blocks, validation None without rooms for it. unchanged: those of the training
-    without augmentation. settings: how the blocks are cut.
+    training, validation: datasets of blocks, validation None without rooms for it. settings: how the blocks are cut.
     licence: a sentence that must stay with the weights, or empty.
     """
 
     training: Dataset
     validation: Dataset | None
-    unchanged: Dataset
     classes: Classes
     settings: BlockSettings
     licence: str
@@ -50,6 +48,11 @@ class Data:
     @property
     def class_names(self):
         return self.classes.names
+
+    @cached_property
+    def unchanged(self):
+        """The blocks of the training without augmentation, from the same open rooms. -> dataset"""
+        return self.training.without_augmentation()
 
     @cached_property
     def untrained(self):
@@ -74,12 +77,11 @@ def open_data(config):
         settings = replace(settings, grid=0.0, frame_size=math.inf)
     blocks = _blocks(config, settings, training, is_training=True)
     others = _blocks(config, settings, validation, is_training=False) if validation else None
-    unchanged = _blocks(replace(config, augment=False), settings, training, is_training=True)
     _require_labels(blocks, "training", config.data)
     if others is not None:
         _require_labels(others, "validation", config.data)
     licence = LICENCE if any(map(_is_of_s3dis, training)) else ""
-    return Data(blocks, others, unchanged, blocks.classes, settings, licence)
+    return Data(blocks, others, blocks.classes, settings, licence)
 
 
 def _require_labels(blocks, side, folder):

@@ -8,13 +8,12 @@ import torch
 
 from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.files import InputError
-from s3dis_seg.models.card import faults_of_blocks, is_list_of_texts, is_words
+from s3dis_seg.models.card import faults_of_blocks, is_integer, is_list_of_texts, is_number, is_words
 from s3dis_seg.models.config import model_config, shortened
-from s3dis_seg.training.config import AMP, CLASS_WEIGHTS, RECIPES, SCHEDULES, TrainConfig
+from s3dis_seg.training.config import AMP, CLASS_WEIGHTS, LARGEST_SEED, RECIPES, SCHEDULES, TrainConfig
 
 _CHOICES = {"recipe": RECIPES, "schedule": SCHEDULES, "class_weights": CLASS_WEIGHTS, "amp": AMP}
 _LEAST = {"epochs": 1, "batch_size": 1, "accumulate": 1, "val_every": 1}  # of whole numbers; of the others it is 0
-_LARGEST_SEED = 2**64 - 1
 
 
 def config_of(state, path):
@@ -44,7 +43,7 @@ def require_sound(state, path):
         raise _damaged(path, f"its progress is {shortened(progress)}")
     if not isinstance(origin, dict) or not is_words(origin) or not isinstance(origin.get("licence", ""), str):
         raise _damaged(path, f"the origin of its weights is {shortened(origin)}")
-    if not _is_whole(state.get("threads")) or state["threads"] < 1:
+    if not is_integer(state.get("threads")) or state["threads"] < 1:
         raise _damaged(path, f"its number of threads is {shortened(state.get('threads'))}")
 
 
@@ -78,7 +77,7 @@ def restore_scaler(scaler, stored, path):
     if not scaler.is_enabled():
         return
     scale, tracked = (stored.get(name) if isinstance(stored, dict) else None for name in ("scale", "_growth_tracker"))
-    if not _is_finite(scale) or scale <= 0 or not _is_whole(tracked) or not 0 <= tracked < 2**31:
+    if not _is_finite(scale) or scale <= 0 or not is_integer(tracked) or not 0 <= tracked < 2**31:
         raise _damaged(path, "the scale of its losses is no number above 0")
     scaler.load_state_dict(scaler.state_dict() | {"scale": float(scale), "_growth_tracker": tracked})
 
@@ -96,11 +95,11 @@ def _fits(name, value, kind):
     if kind is dict:
         return isinstance(value, dict) and is_words(value)
     if kind is float:
-        return _is_number(value) and value >= 0 and (math.isfinite(value) or name == "frame_size")
+        return is_number(value) and value >= 0 and (math.isfinite(value) or name == "frame_size")
     if kind == int | None:
-        return value is None or _is_whole(value)
+        return value is None or is_integer(value)
     if kind is int:
-        return _is_whole(value) and _LEAST.get(name, 0) <= value <= _LARGEST_SEED
+        return is_integer(value) and _LEAST.get(name, 0) <= value <= LARGEST_SEED
     return isinstance(value, kind)
 
 
@@ -110,7 +109,7 @@ def _is_progress(value):
         return False
     counts, sums, rows = (value["epoch"], value["step"]), value["sums"], value["history"]
     return (
-        all(_is_whole(count) and count >= 0 for count in counts)
+        all(is_integer(count) and count >= 0 for count in counts)
         and isinstance(sums, list) and len(sums) == 3 and all(map(_is_finite, sums))
         and _is_finite(value["seconds"]) and value["seconds"] >= 0
         and (value["best"] is None or _is_finite(value["best"]))
@@ -121,7 +120,7 @@ def _is_progress(value):
 
 def _is_row(value):
     """Whether it is a line of metrics.csv; NaN is the score of a class that is not there."""
-    return isinstance(value, dict) and all(isinstance(name, str) and _is_number(value[name]) for name in value)
+    return isinstance(value, dict) and all(isinstance(name, str) and is_number(value[name]) for name in value)
 
 
 def _are_moments(moments, parameter):
@@ -149,13 +148,5 @@ def _is_stored(value, shape):
     )
 
 
-def _is_whole(value):
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value):
-    return _is_whole(value) or isinstance(value, float)
-
-
 def _is_finite(value):
-    return (isinstance(value, float) and math.isfinite(value)) or (_is_whole(value) and abs(value) < 2**63)
+    return (isinstance(value, float) and math.isfinite(value)) or (is_integer(value) and abs(value) < 2**63)

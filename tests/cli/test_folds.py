@@ -8,7 +8,7 @@ import pytest
 from s3dis_seg.cli.main import main
 from s3dis_seg.data.rooms.prepared import write_room
 from s3dis_seg.data.rooms.room import room_of
-from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state
+from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 
 SMALL = "--blocks 3 --channels 8 --k 4 --num-points 128 --grid 0 --batch-size 4 --workers 0 --device cpu".split()  # noqa: SIM905
 
@@ -79,3 +79,13 @@ def test_rooms_of_one_area_make_no_folds(tmp_path, capsys):
     )
     assert train(str(tmp_path / "rooms"), tmp_path / "runs", "--folds") == 2
     assert "needs two or more" in capsys.readouterr().err
+
+
+def test_a_fold_whose_run_is_damaged_is_one_sentence(rooms, tmp_path, capsys):
+    assert train(rooms, tmp_path, "--epochs", 1, "--folds", 1) == 0
+    path = tmp_path / "area1/last.pt"
+    network, card = load_checkpoint(path)
+    save_checkpoint(path, network, card, load_training_state(path) | {"progress": {}})
+    capsys.readouterr()
+    assert train(rooms, tmp_path, "--epochs", 1, "--folds") == 2
+    assert "damaged: its progress is" in capsys.readouterr().err

@@ -2,13 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
-import s3dis_seg as s3
 from s3dis_seg.cli.main import main
 from s3dis_seg.data.scans import Scan, read_scan, write_scan
-from s3dis_seg.models.card import Card
-from s3dis_seg.models.checkpoint import save_checkpoint
+from tests.cli.checkpoints import save_small
 
 
 def report(*words):
@@ -78,12 +75,7 @@ def test_a_scan_that_is_not_segmented_is_refused_with_what_to_do(tmp_path, capsy
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    torch.manual_seed(0)
-    model = s3.create_model("resgcn7", blocks=2, channels=8, k=4)
-    settings = s3.BlockSettings(num_points=256, grid=0.02, tallest=3.0)
-    path = tmp_path_factory.mktemp("weights") / "c.pt"
-    save_checkpoint(path, model, Card("resgcn7", model.config, blocks=settings, provenance={"licence": "ours, <all>"}))
-    return path
+    return save_small(tmp_path_factory.mktemp("weights") / "c.pt", "ours, <all>")
 
 
 def test_segment_makes_the_page_and_tells_weights_settings_and_licence(checkpoint, tmp_path, capsys):

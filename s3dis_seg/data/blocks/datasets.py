@@ -7,6 +7,7 @@ files itself.
 Letters: N points a block.
 """
 
+import copy
 import math
 from functools import cached_property
 
@@ -57,6 +58,12 @@ class BlockDataset(Dataset):
     def class_counts(self):
         """Points of each class in all rooms. -> (C,) int64"""
         return _class_counts(self.sources)
+
+    def without_augmentation(self):
+        """The same blocks as they are in the rooms, with an epoch of its own. -> BlockDataset"""
+        other = copy.copy(self)
+        other.augment = None
+        return other
 
     def set_epoch(self, epoch):
         """Move columns and draw points as epoch number `epoch` does; without effect where training is False.
@@ -124,6 +131,10 @@ class PublishedDataset(Dataset):
         """Points of each class in all rooms. -> (C,) int64"""
         return _class_counts(self.sources)
 
+    def without_augmentation(self):
+        """These blocks, which are never augmented."""
+        return self
+
     def set_epoch(self, epoch):
         """Nothing: the published blocks were drawn once."""
 
@@ -159,6 +170,10 @@ class PointNetBlocks(Dataset):
     def class_counts(self):
         """Points of each class in all blocks. -> (C,) int64"""
         return self.files.class_counts(self._rows)
+
+    def without_augmentation(self):
+        """These blocks, which are never augmented."""
+        return self
 
     def set_epoch(self, epoch):
         """Nothing: the blocks were drawn once."""
