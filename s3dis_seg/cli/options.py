@@ -8,18 +8,21 @@ from s3dis_seg.files import InputError
 from s3dis_seg.training.config import LARGEST_SEED
 
 
-def number(kind, least, above=False):
+def number(kind, least, above=False, most=math.inf):
     """A type for argparse. kind: int or float; least: the smallest value that is allowed; with `above`, values
-    must be larger."""
+    must be larger; most: the largest one."""
 
     def parse(text):
         try:
             value = kind(text)
         except ValueError:
             value = math.nan
-        if not (value > least if above else value >= least) or value == math.inf:
+        if not (value > least if above else value >= least) or value == math.inf or value > most:
             noun = "an integer" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {noun} {'above' if above else 'of at least'} {least}")
+            limits = f"{'above' if above else 'of at least'} {least}" + (
+                f" and at most {most}" if most < math.inf else ""
+            )
+            raise argparse.ArgumentTypeError(f"{text!r} is not {noun} {limits}")
         return value
 
     return parse

@@ -132,6 +132,12 @@ def add_arguments(parser):
         help="add the Lovász loss, which aims at the IoU, with this weight (default: 0)",
     )
     recipe.add_argument(
+        "--mix",
+        metavar="SHARE",
+        type=number(float, 0, most=1),
+        help="this share of the training blocks is mixed with another block, half of the points from each (default: 0)",
+    )
+    recipe.add_argument(
         "--statistics-blocks",
         metavar="N",
         type=number(int, 0),

@@ -39,6 +39,7 @@ class TrainConfig:
     freeze: for how many steps the head and the backbone stay as they are, their BatchNorm statistics included.
     class_weights: "none", or "sqrt" to weigh rare classes more; lovasz: how much of the Lovász loss is added to the
     cross entropy; see losses.py.
+    mix: share of the training blocks that are mixed with another one, see MixedBlocks.
     statistics_blocks: over how many training blocks BatchNorm's statistics are measured again before each validation
     and at the end, see statistics.py; 0 keeps the running ones.
     amp: one of AMP. val_every: epochs between two validations. deterministic: the same result every time on CUDA too.
@@ -69,6 +70,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     class_weights: str = "none"
     lovasz: float = 0.0
+    mix: float = 0.0
     statistics_blocks: int = 0
     amp: str = "off"
     seed: int = 0

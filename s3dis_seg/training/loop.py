@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Subset
 
 from s3dis_seg.classes import UNLABELLED
+from s3dis_seg.data.blocks.mixed import MixedBlocks
 from s3dis_seg.files import InputError
 from s3dis_seg.metrics import confusion_matrix, scores
 from s3dis_seg.models.config import model_config
@@ -155,7 +156,8 @@ def _epochs(run):
     weights = None if weights is None else weights.to(run.team.device)
     parallel = _parallel(state.model, run.team)
     steps = Steps(plan.blocks, plan.batch_size, plan.steps_per_epoch, config.seed, state.progress, run.team)
-    loader = make_loader(EpochIndexed(data.training), run.team, run.workers, keep_workers=True, batch_sampler=steps)
+    mixed = MixedBlocks(data.training, config.mix, config.seed)
+    loader = make_loader(EpochIndexed(mixed), run.team, run.workers, keep_workers=True, batch_sampler=steps)
     while state.progress.epoch < config.epochs:
         reason = _steps_of_epoch(run, parallel, loader, weights)
         if reason:

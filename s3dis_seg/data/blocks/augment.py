@@ -23,7 +23,7 @@ def augment(xyz, rgb, rng):
     """
     linear = heights(rng) @ scaling(rng) @ mirroring(rng) @ turn(rng)
     xyz = jitter(xyz @ linear.T, rng)
-    rgb = drop_colors(shift_colors(stretch_contrast(rgb, rng), rng), rng)
+    rgb = drop_colors(shift_colors(change_light(stretch_contrast(rgb, rng), rng), rng), rng)
     return xyz, rgb, linear
 
 
@@ -54,8 +54,8 @@ def mirroring(rng):
 
 
 def scaling(rng, most=0.1):
-    """The same factor on all axes, 0.9 to 1.1. -> (3, 3)."""
-    return np.eye(3) * rng.uniform(1 - most, 1 + most)
+    """A factor for each axis, 0.9 to 1.1. -> (3, 3)."""
+    return np.diag(rng.uniform(1 - most, 1 + most, 3))
 
 
 def heights(rng, low=0.8, high=1.35, probability=0.5):
@@ -76,6 +76,11 @@ def stretch_contrast(rgb, rng, probability=0.2):
     stretched = (rgb - low) * (255 / np.maximum(high - low, 1))
     share = rng.random()
     return _as_colors((1 - share) * rgb + share * stretched)
+
+
+def change_light(rgb, rng, low=0.6, high=1.3, probability=0.5):
+    """With probability 0.5, colours as in darker or brighter light: times 0.6 to 1.3. (N, 3) uint8 -> the same."""
+    return _as_colors(rgb * rng.uniform(low, high)) if rng.random() < probability else rgb
 
 
 def shift_colors(rgb, rng):

@@ -6,6 +6,7 @@ import pytest
 from s3dis_seg.data.blocks import augment as module
 from s3dis_seg.data.blocks.augment import (
     augment,
+    change_light,
     drop_colors,
     heights,
     jitter,
@@ -27,13 +28,12 @@ def test_an_augmented_block_is_the_linear_map_and_a_centimetre_of_noise():
         moved, colors, linear = augment(xyz, rgb, np.random.default_rng(seed))
         assert np.abs(moved - xyz @ linear.T).max() <= 0.01 + 1e-12
         assert (colors.dtype, colors.shape) == (np.uint8, rgb.shape)
-        x, y, z = np.linalg.norm(linear, axis=0)
-        np.testing.assert_allclose(x, y)
-        assert 0.9 <= x <= 1.1
+        x, y, z = np.linalg.norm(linear, axis=1)
+        assert min(x, y) >= 0.9 and max(x, y) <= 1.1
         # z stays z, and may be scaled once more on its own.
         np.testing.assert_allclose(linear[2], [0, 0, z], atol=1e-12)
         np.testing.assert_allclose(linear[:2, 2], 0, atol=1e-12)
-        assert 0.8 <= z / x <= 1.35
+        assert 0.9 * 0.8 <= z <= 1.1 * 1.35
 
 
 def test_every_other_block_is_scaled_in_height_alone():
@@ -65,8 +65,9 @@ def test_quarter_turns_are_exact_and_half_of_all():
 def test_mirroring_and_scaling():
     rng = np.random.default_rng(3)
     assert {float(np.linalg.det(mirroring(rng))) for _ in range(30)} == {-1.0, 1.0}
-    factors = [scaling(rng)[0, 0] for _ in range(200)]
-    assert 0.9 <= min(factors) < 0.93 < 1.07 < max(factors) <= 1.1
+    factors = np.array([np.diag(scaling(rng)) for _ in range(200)])
+    assert 0.9 <= factors.min() < 0.93 < 1.07 < factors.max() <= 1.1
+    assert (np.ptp(factors, axis=1) > 0).all()
 
 
 def test_jitter_is_millimetres():
@@ -84,6 +85,14 @@ def test_contrast_is_stretched_towards_the_full_range():
     assert stretch_contrast(rgb, rng, probability=0) is rgb
     grey = np.full((10, 3), 77, np.uint8)
     assert stretch_contrast(grey, rng, probability=1).dtype == np.uint8
+
+
+def test_half_of_the_blocks_are_seen_in_another_light():
+    rgb = np.full((10, 3), 100, np.uint8)
+    lights = np.array([change_light(rgb, np.random.default_rng(seed))[0, 0] for seed in range(400)])
+    assert 0.4 < (lights != 100).mean() < 0.6
+    assert 60 <= lights.min() < 65 and 125 < lights.max() <= 130
+    assert change_light(np.full((10, 3), 250, np.uint8), np.random.default_rng(0)).dtype == np.uint8
 
 
 def test_colours_shift_together_and_stay_in_range():
