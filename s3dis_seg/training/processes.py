@@ -47,6 +47,10 @@ def team_of(device="auto"):
         torch.cuda.set_device(device)
     is_ours = not dist.is_initialized()
     if is_ours:
+        # The optimizer imports it anyway. Imported after the group, it would keep the group for ever (torch 2.13), and
+        # the threads of the group now and then abort a process that exits.
+        from torch import _dynamo  # noqa: F401
+
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Team(device, rank, size, dist.group.WORLD)

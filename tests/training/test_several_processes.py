@@ -21,6 +21,7 @@ CASES = {"edge": 1, "mr": 2}  # convolution -> parts of a step
 # Run by two processes, and by the test itself as one.
 SCRIPT = f"""
 import torch
+import torch._dynamo  # before the group, which it would keep otherwise; see team_of
 from s3dis_seg.training import TrainConfig, train
 
 
@@ -100,3 +101,36 @@ def test_two_processes_are_as_good_as_one(runs, conv):
     for a, b in zip(one, two):
         for key in ("steps", "train_loss", "train_oa", "val_loss", "val_miou", "val_oa"):
             assert a[key] == pytest.approx(b[key], rel=1e-9), key
+
+
+THREADS = """
+import gc, os
+import torch
+from pathlib import Path
+from s3dis_seg.training.processes import team_of
+
+with team_of("cpu") as team:
+    weight = torch.nn.Parameter(torch.ones(3))
+    weight.sum().backward()
+    torch.optim.AdamW([weight]).step()
+    team.wait()
+    del team
+gc.collect()
+names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+assert not [name for name in names if "gloo" in name], names
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed by Linux only")
+def test_no_thread_of_the_process_group_is_left_to_abort_the_exit(tmp_path):
+    (tmp_path / "script.py").write_text(THREADS)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(
+        [sys.executable, *launcher, str(tmp_path / "script.py")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
