@@ -7,13 +7,14 @@ _MOST_CELLS = 1 << 22  # of a floor plan; a larger one is counted in larger squa
 
 
 class FloorPlan:
-    """Counts the squares of a floor plan that hold points. cell: their side, 5 cm or more in metres.
+    """Counts the squares of a floor plan that hold points.
 
-    low, high: (2,) the smallest and the largest x and y of all points.
+    low, high: (2,) the smallest and the largest x and y of all points. cell: the side of the squares in metres; it is
+    doubled until there are not too many of them.
     """
 
-    def __init__(self, low, high):
-        self.low, extent, self.cell = np.asarray(low, np.float64), np.subtract(high, low, dtype=np.float64), CELL
+    def __init__(self, low, high, cell=CELL):
+        self.low, extent, self.cell = np.asarray(low, np.float64), np.subtract(high, low, dtype=np.float64), cell
         while np.prod(np.floor(extent / self.cell) + 1) > _MOST_CELLS:
             self.cell *= 2
         self.counts = np.floor(extent / self.cell).astype(np.int64) + 1
