@@ -13,7 +13,7 @@ Examples:
   s3dis-seg segment scan.ply --out segmented.ply --report report.html
   s3dis-seg segment scan.ply --out segmented.ply --dry-run
   s3dis-seg segment scan.las --out segmented.las --write-classification
-  s3dis-seg segment scan.ply --out segmented.ply --json > account.json
+  s3dis-seg segment scan.ply --out segmented.ply --json
   s3dis-seg segment scan.ply --out segmented.ply --checkpoint official.pth --model densegcn28 --channels 32 --k 8
 """
 
@@ -160,7 +160,7 @@ def run(arguments):
 
 def _run(arguments, document):
     """Segment all scans. document: gets what --json prints"""
-    jobs = _jobs(arguments.scans, arguments.out)
+    jobs = _jobs(arguments.scans, arguments.out, ".las" if arguments.write_classification else ".ply")
     if arguments.write_classification:
         for _, out in jobs:
             require_classification(out)
@@ -284,15 +284,15 @@ def _classification(segmenter, arguments):
 # --- before the start -------------------------------------------------------------------------------------------------
 
 
-def _jobs(inputs, out):
-    """Where the result of each scan goes. -> list of (scan, output)"""
+def _jobs(inputs, out, suffix):
+    """Where the result of each scan goes. suffix: of results in a folder -> list of (scan, output)"""
     scans = [scan for path in inputs for scan in (_scans_of(path) if path.is_dir() else [path])]
     if len(scans) == 1 and not inputs[0].is_dir() and not out.is_dir() and out.suffix:
         jobs = [(scans[0], out)]
     elif out.suffix.lower() in READABLE and not out.is_dir():
         raise InputError(f"--out {out} names one file, but there are {len(scans)} scans; name a folder")
     else:
-        jobs = list(zip(scans, _targets(scans, out)))
+        jobs = list(zip(scans, _targets(scans, out, suffix)))
     for scan, target in jobs:
         if not scan.exists():
             raise InputError(f"there is no scan {scan}; check the path")
@@ -308,13 +308,13 @@ def _jobs(inputs, out):
     return jobs
 
 
-def _targets(scans, folder):
+def _targets(scans, folder, suffix):
     """Outputs in a folder: hall.las becomes hall.ply, or hall-las.ply if there is a hall.csv too. -> list of paths"""
     # In lower case, because some file systems ignore case.
     stems = Counter(scan.stem.lower() for scan in scans)
     alone = [stems[scan.stem.lower()] == 1 for scan in scans]
     names = [scan.stem if one else f"{scan.stem}-{scan.suffix[1:]}" for scan, one in zip(scans, alone)]
-    return [folder / f"{name}.ply" for name in names]
+    return [folder / f"{name}{suffix}" for name in names]
 
 
 def _scans_of(folder):

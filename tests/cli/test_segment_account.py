@@ -168,6 +168,12 @@ def test_predictions_go_into_the_classification_of_a_las(checkpoint, scan, tmp_p
     assert written.header.vlrs.get("ClassificationLookupVlr")[0].lookups[76] == "clutter"
 
 
+def test_in_a_folder_scans_with_that_field_become_las_files(checkpoint, scan, tmp_path):
+    out = tmp_path / "out"
+    assert segment(scan, "--checkpoint", checkpoint, "--out", out, "--write-classification") == 0
+    assert [path.name for path in out.iterdir()] == ["scan.las"]
+
+
 def test_a_format_without_that_field_is_refused_before_the_weights_are_read(scan, tmp_path, capsys):
     words = [scan, "--checkpoint", "no.pt", "--out", tmp_path / "out.ply", "--write-classification"]
     assert segment(*words) == 2
