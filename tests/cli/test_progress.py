@@ -90,7 +90,7 @@ def test_the_time_left_of_a_job_leaves_out_what_was_done_before_its_bar(clock, c
     job.begin(60.0, {"network": 120.0, "writing": 0.0})
     clock.now += 60
     job.at("network", 0.5)
-    assert capsys.readouterr().err == "67 of 100 %, 60 s, about 60 s left\n"
+    assert capsys.readouterr().err == "network: 67 of 100 %, 60 s, about 60 s left\n"
 
 
 def test_a_job_that_never_began_ends_in_silence(capsys):
