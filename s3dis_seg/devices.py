@@ -1,4 +1,7 @@
-"""The device that a network runs on: CPU or CUDA."""
+"""The device that a network runs on, CPU or CUDA, and how much memory was taken there."""
+
+import resource
+import sys
 
 import torch
 
@@ -19,3 +22,11 @@ def device_of(name):
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"this machine has no device {str(name)!r} that torch can use; try --device cpu") from error
     return device
+
+
+def peak_memory(device):
+    """The most that this process has used so far: on a GPU, or of the memory of the machine. -> bytes"""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most

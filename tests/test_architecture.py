@@ -20,7 +20,7 @@ ALLOWED = {
     "data": {"classes", "files"},
     "models": {"classes", "files", "graph", "data"},
     "metrics": {"classes", "files"},
-    "report": {"classes", "files", "metrics", "view"},
+    "report": {"classes", "files", "data", "metrics", "view"},
     "training": {"classes", "files", "devices", "data", "models", "metrics"},
     "segmentation": {"classes", "files", "devices", "data", "models"},
     "evaluation": {"classes", "files", "data", "models", "metrics", "segmentation"},

@@ -11,24 +11,32 @@ Examples:
   s3dis-seg segment scan.ply --out segmented.ply --checkpoint runs/area5/best.pt
   s3dis-seg segment scans/ --out segmented/
   s3dis-seg segment scan.ply --out segmented.ply --report report.html
+  s3dis-seg segment scan.ply --out segmented.ply --dry-run
+  s3dis-seg segment scan.las --out segmented.las --write-classification
+  s3dis-seg segment scan.ply --out segmented.ply --json
   s3dis-seg segment scan.ply --out segmented.ply --checkpoint official.pth --model densegcn28 --channels 32 --k 8
 """
 
 import argparse
+import json
 import os
 import shlex
 import shutil
+import sys
 import time
 from collections import Counter
+from contextlib import redirect_stdout
 from pathlib import Path
 
-import numpy as np
-
 from s3dis_seg import __version__
-from s3dis_seg.classes import S3DIS, UNLABELLED
+from s3dis_seg.classes import S3DIS
+from s3dis_seg.cli import account
 from s3dis_seg.cli.options import add_network_arguments, network_of, number, require_writable, seed
-from s3dis_seg.cli.progress import bar, duration
+from s3dis_seg.cli.progress import Job, say
 from s3dis_seg.data.scans import READABLE, UNITS, UP, WRITABLE, read_scan, write_scan
+from s3dis_seg.data.scans.cost import cost_of_writing
+from s3dis_seg.data.scans.write import notes_on_classification, require_classification
+from s3dis_seg.data.tally import tally_of
 from s3dis_seg.files import InputError
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 
@@ -38,10 +46,7 @@ QUALITIES = {
     "balanced": {"stride": 0.5, "passes": 1},
     "best": {"stride": 0.5, "passes": 4},
 }
-_FEW = 12  # the time of so few blocks is not estimated: they would be done sooner
-_UNSURE = 0.5  # the share of points with less confidence is printed
-_PLACES, _LOOKED_AT = 3, 2_000_000  # places to check that are printed; points from which they are found, at most
-_SHORTEST = 0.05  # seconds: shorter steps are not listed
+_SECONDS = 0.2  # taken for a block where none was timed
 
 
 def add_arguments(parser):
@@ -71,6 +76,25 @@ def add_arguments(parser):
     )
     parser.add_argument(
         "--report", metavar="PAGE", type=Path, help="also write an HTML page that shows the result in any browser"
+    )
+    parser.add_argument(
+        "--write-classification",
+        action=yes_or_no,
+        default=False,
+        help="also put the predictions into the field classification of a .las or .laz file: the codes of your own "
+        "classes, else 64 (the first class) and upwards",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action=yes_or_no,
+        default=False,
+        help="read the scan, say what labelling it will take, and stop; nothing is written",
+    )
+    parser.add_argument(
+        "--json",
+        action=yes_or_no,
+        default=False,
+        help="print one JSON document about the scans on standard output, and everything else on standard error",
     )
     how = parser.add_argument_group("speed and quality")
     how.add_argument(
@@ -122,9 +146,26 @@ def _looks(arguments):
 
 
 def run(arguments):
-    jobs = _jobs(arguments.scans, arguments.out)
+    if not arguments.json:
+        _run(arguments, {})
+        return
+    document, output = {}, sys.stdout
+    try:
+        with redirect_stdout(sys.stderr):
+            _run(arguments, document)
+    finally:
+        if document.get("scans"):
+            print(json.dumps(document, indent=2, allow_nan=False), file=output)
+
+
+def _run(arguments, document):
+    """Segment all scans. document: gets what --json prints"""
+    jobs = _jobs(arguments.scans, arguments.out, ".las" if arguments.write_classification else ".ply")
+    if arguments.write_classification:
+        for _, out in jobs:
+            require_classification(out)
     if arguments.report:
-        _require_page(arguments.report, jobs)
+        _require_page(arguments.report, jobs, arguments.dry_run)
     model, overrides = network_of(arguments)
     from s3dis_seg.segmentation import Segmenter  # imports torch, which --help should not wait for
 
@@ -138,79 +179,120 @@ def run(arguments):
         arguments.amp,
         **overrides,
     )
+    document |= _described(segmenter, arguments)
     card = segmenter.card
     print(f"{card.model or 'network'} of {arguments.checkpoint} ({card.sha256[:8]}), {len(card.class_names)} classes")
-    failed, started = [], arguments.started
+    failed, started, job = [], arguments.started, Job([path.stat().st_size for path, _ in jobs])
     for place, (path, out) in enumerate(jobs, start=1):
-        counter = f"[{place}/{len(jobs)}] " if len(jobs) > 1 else ""
+        name = f"[{place}/{len(jobs)}] {path}" if len(jobs) > 1 else str(path)
+        entry = {"scan": str(path), "out": str(out), "before": None, "after": None, "warnings": [], "error": None}
+        document["scans"].append(entry)
         try:
-            _segment(segmenter, path, out, arguments, counter, {"starting": time.perf_counter() - started})
+            _segment(segmenter, path, out, arguments, name, {"starting": time.perf_counter() - started}, job, entry)
         except InputError as error:
+            entry["error"] = str(error)
             if len(jobs) == 1:
                 raise
-            print(f"error: {error}")
+            say(f"error: {error}")
             failed.append(path)
+        finally:
+            job.finish(place)
         started = time.perf_counter()  # only the first scan counts the time of starting
     if failed:
         raise InputError(
             f"{len(failed)} of {len(jobs)} scans were not segmented, for the reasons above: {_listed(failed)}"
         )
+    if arguments.dry_run:
+        print("dry run: nothing was written; give the same command without --dry-run")
+        return
     if licence := _licence_of(card):
         print(f"licence of the weights: {licence}")
-    outs = [out for _, out in jobs]
+    document["next"] = _next_command(jobs[0][1], card, arguments)
+    print(f"next: {document['next']}")
+
+
+def _described(segmenter, arguments):
+    """The head of the document of --json."""
+    card = segmenter.card
+    return {
+        "schema": account.SCHEMA,
+        "version": __version__,
+        "weights": {
+            "checkpoint": str(arguments.checkpoint),
+            "sha256": card.sha256,
+            "model": card.model,
+            "licence": _licence_of(card),
+            "classes": list(card.class_names),
+        },
+        "settings": {
+            "device": str(segmenter.device),
+            "stride": segmenter.stride,
+            "passes": segmenter.passes,
+            "seed": segmenter.seed,
+            "dry_run": arguments.dry_run,
+        },
+        "scans": [],
+    }
+
+
+def _next_command(out, card, arguments):
     classes = ""
-    if card.classes != S3DIS and outs[0].suffix.lower() != ".ply":  # a .ply names its classes
+    if card.classes != S3DIS and out.suffix.lower() != ".ply":  # a .ply names its classes
         classes = f" --classes {shlex.quote(str(arguments.checkpoint))}"
-    print(f"next: s3dis-seg view {shlex.quote(str(outs[0]))}{classes}")
+    return f"s3dis-seg view {shlex.quote(str(out))}{classes}"
 
 
-def _segment(segmenter, path, out, arguments, counter, seconds):
-    """Segment one scan, and print what there is to know about it. seconds: step -> time spent on it before."""
+def _segment(segmenter, path, out, arguments, name, seconds, job, entry):
+    """Segment one scan, and tell what there is to know about it.
+
+    seconds: step -> time spent on it before. job: a Job that shows the progress. entry: of the scan, for --json
+    """
     start = time.perf_counter()
-    scan = read_scan(path, arguments.units, arguments.up, arguments.sample)
-    _require_room(path, out, len(scan))
+    scan = read_scan(path, arguments.units, up=arguments.up, sample=arguments.sample)
     seconds["reading"] = time.perf_counter() - start
     plan = segmenter.plan(scan.xyz, scan.rgb)
-    size = " x ".join(f"{extent:.1f}" for extent in plan.size)
-    print(f"\n{counter}{path}: {len(scan):,} points, {size} m, {'colours' if scan.rgb is not None else 'no colours'}")
-    notes = plan.warnings
-    _tell(scan.warnings + notes)
-    start = time.perf_counter()
-    print(f"{_amount(segmenter, plan)} on {segmenter.device}{_expected(segmenter, plan)}", flush=True)
-    seconds["estimating"] = time.perf_counter() - start
-    with bar(plan.num_blocks, "blocks") as shown:
-        result = segmenter.run(plan, progress=lambda done, total: shown.update(done - shown.n))
+    writing = _tell_before(segmenter, scan, plan, out, arguments, name, seconds, entry)
+    if arguments.dry_run:
+        return
+    each = entry["before"]["expected"]["network_seconds"]
+    expected = {"network": plan.num_blocks * _SECONDS if each is None else each, "writing": writing}
+    job.begin(sum(seconds.values()), expected)
+    result = segmenter.run(plan, progress=lambda done, total: job.at("network", done / total))
     del plan
 
     start = time.perf_counter()
+    job.at("writing", 0.0)
     scan.predictions, scan.confidence, scan.classes = result.predictions, result.confidence, segmenter.card.classes
     if path.suffix.lower() == ".h5":  # the labels of a prepared room are class numbers
         scan.classes = scan.classes.numbered()
-    renamed = write_scan(out, scan, arguments.keep_rgb)
+    renamed = write_scan(out, scan, arguments.keep_rgb, _classification(segmenter, arguments))
+    job.at("writing", 1.0)
     seconds |= result.seconds | {"writing": time.perf_counter() - start}
-    _tell([f"its property {name} holds words and is not in the output" for name in scan.words])
-    _tell([f"the scan had a property {old} already; it is called {new} now" for old, new in renamed.items()])
-    _print_classes(result, segmenter.card.class_names)
-    _print_places(scan)
-    steps = [f"{step} {duration(spent)}" for step, spent in seconds.items() if spent >= _SHORTEST]
-    print("time: " + ", ".join([*steps, f"in all {duration(sum(seconds.values()))}"]))
-    print(f"wrote {out}")
+    notes = [f"its property {name} holds words and is not in the output" for name in scan.words]
+    notes += [f"the scan had a property {old} already; it is called {new} now" for old, new in renamed.items()]
+    _tell_after(segmenter, scan, notes, seconds, entry)
+    say(f"wrote {out}")
     if arguments.report:
-        _write_page(segmenter, scan, arguments, [*scan.warnings, *notes])
+        job.finish(1)
+        _write_page(segmenter, scan, arguments, entry["warnings"])
+
+
+def _classification(segmenter, arguments):
+    return segmenter.card.classes if arguments.write_classification else None
 
 
 # --- before the start -------------------------------------------------------------------------------------------------
 
 
-def _jobs(inputs, out):
-    """Where the result of each scan goes. -> list of (scan, output)"""
+def _jobs(inputs, out, suffix):
+    """Where the result of each scan goes. suffix: of results in a folder -> list of (scan, output)"""
     scans = [scan for path in inputs for scan in (_scans_of(path) if path.is_dir() else [path])]
     if len(scans) == 1 and not inputs[0].is_dir() and not out.is_dir() and out.suffix:
         jobs = [(scans[0], out)]
     elif out.suffix.lower() in READABLE and not out.is_dir():
         raise InputError(f"--out {out} names one file, but there are {len(scans)} scans; name a folder")
     else:
-        jobs = list(zip(scans, _targets(scans, out)))
+        jobs = list(zip(scans, _targets(scans, out, suffix)))
     for scan, target in jobs:
         if not scan.exists():
             raise InputError(f"there is no scan {scan}; check the path")
@@ -226,13 +308,13 @@ def _jobs(inputs, out):
     return jobs
 
 
-def _targets(scans, folder):
+def _targets(scans, folder, suffix):
     """Outputs in a folder: hall.las becomes hall.ply, or hall-las.ply if there is a hall.csv too. -> list of paths"""
     # In lower case, because some file systems ignore case.
     stems = Counter(scan.stem.lower() for scan in scans)
     alone = [stems[scan.stem.lower()] == 1 for scan in scans]
     names = [scan.stem if one else f"{scan.stem}-{scan.suffix[1:]}" for scan, one in zip(scans, alone)]
-    return [folder / f"{name}.ply" for name in names]
+    return [folder / f"{name}{suffix}" for name in names]
 
 
 def _scans_of(folder):
@@ -242,18 +324,20 @@ def _scans_of(folder):
     return scans
 
 
-def _require_room(path, out, num_points):
-    """InputError where the output cannot be written: before the network runs, not after."""
-    require_writable(out.parent)
-    needed, free = path.stat().st_size + 8 * num_points, shutil.disk_usage(out.parent).free
-    if out.suffix.lower() == ".ply" and path.suffix.lower() == ".ply" and needed > free:
+def _require_room(out, needed, is_dry):
+    """InputError where the output cannot be written: before the network runs, not after. needed: bytes"""
+    if not is_dry:
+        require_writable(out.parent)
+    folder = next(parent for parent in out.absolute().parents if parent.exists())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
         raise InputError(
-            f"{out} will take {needed / 1e6:,.0f} MB, but {out.parent} has {free / 1e6:,.0f} MB left; "
+            f"{out} will take {needed / 1e6:,.0f} MB, but {folder} has {free / 1e6:,.0f} MB left; "
             "free space or name another --out"
         )
 
 
-def _require_page(page, jobs):
+def _require_page(page, jobs, is_dry):
     """InputError where the page of --report cannot be written: before the network runs, not after."""
     from s3dis_seg.report.page import require_page_name
 
@@ -263,46 +347,56 @@ def _require_page(page, jobs):
             f"--report {page} shows one scan, but there are {len(jobs)}; segment them first, and then run "
             "s3dis-seg report on each result"
         )
-    require_writable(page.parent)
+    if not is_dry:
+        require_writable(page.parent)
 
 
-def _amount(segmenter, plan):
-    """The number of blocks, and that without overlap. -> text
-
-    Left away where some columns are wider: the scan would be laid out from the start, and wider ones never overlap.
-    """
-    amount = f"{plan.num_blocks:,} blocks"
-    is_wider = any(layout.settings != segmenter.card.blocks for layout in plan.layouts)
-    if is_wider or segmenter.stride == 1:
-        return amount
-    return f"{amount} ({segmenter.num_blocks_at(plan, 1.0):,} with --stride 1.0)"
+# --- what is told -----------------------------------------------------------------------------------------------------
 
 
-def _expected(segmenter, plan):
-    if plan.num_blocks <= _FEW:
-        return ""
-    each = segmenter.seconds_per_block(plan)
-    return f", about {duration(each * plan.num_blocks)} ({each:.3g} s each)"
+def _tell_before(segmenter, scan, plan, out, arguments, name, seconds, entry):
+    """What the scan is and what it will take, printed and put into its entry. -> seconds that writing will take"""
+    from s3dis_seg.segmentation.outlook import outlook_on, shortage_of_memory
+
+    start = time.perf_counter()
+    classification = _classification(segmenter, arguments)
+    writing = cost_of_writing(out, scan, arguments.keep_rgb, classification)
+    _require_room(out, writing[0], arguments.dry_run)
+    outlook = outlook_on(segmenter, plan, always_timed=arguments.dry_run)
+    seconds["estimating"] = time.perf_counter() - start
+    entry["before"] = facts = account.before(scan, outlook, {**seconds, **plan.seconds}, writing)
+    entry["warnings"] += [*scan.warnings, *plan.warnings, *shortage_of_memory(outlook)]
+    if classification is not None:
+        entry["warnings"] += notes_on_classification(scan, classification)
+    first, *others = account.lines_before(name, facts, segmenter.device)
+    say(f"\n{first}")
+    _tell(entry["warnings"])
+    for line in others:
+        say(line)
+    sys.stdout.flush()
+    return writing[1]
 
 
-# --- afterwards -------------------------------------------------------------------------------------------------------
+def _tell_after(segmenter, scan, notes, seconds, entry):
+    """What was found and what it took, printed and put into the entry of the scan."""
+    from s3dis_seg.devices import peak_memory
+
+    start = time.perf_counter()
+    _tell(notes)
+    entry["warnings"] += notes
+    tally = tally_of(scan.xyz, scan.predictions, scan.confidence)
+    places = account.places(scan)
+    seconds["counting"] = time.perf_counter() - start
+    entry["after"] = facts = account.after(scan, tally, places, seconds, peak_memory(segmenter.device))
+    for line in account.lines_after(facts, len(scan)):
+        say(line)
+    if told := len(entry["warnings"]) - len(notes):
+        say(f"notes: {told}, printed above")
 
 
 def _tell(sentences):
     for sentence in sentences:
-        print(f"note: {sentence}")
-
-
-def _print_places(scan):
-    """Where the network is least sure, in metres."""
-    from s3dis_seg.report.page_facts import doubtful_places
-
-    some = slice(None, None, -(-len(scan) // _LOOKED_AT))
-    places = doubtful_places(scan.xyz[some], scan.predictions[some], scan.confidence[some], most=_PLACES)
-    for place in places:
-        x, y, z = (place.low + place.high) / 2
-        name = scan.classes.names[place.label]
-        print(f"to check: {name} around x {x:.1f}, y {y:.1f}, z {z:.1f}, mean confidence {place.confidence:.2f}")
+        say(f"note: {sentence}")
 
 
 def _write_page(segmenter, scan, arguments, notes):
@@ -324,29 +418,6 @@ def _write_page(segmenter, scan, arguments, notes):
 
 def _licence_of(card):
     return card.provenance.get("licence") or card.provenance.get("license")
-
-
-def _print_classes(result, class_names):
-    total = len(result.predictions)
-    counts = np.bincount(result.predictions, minlength=256)
-    sums = np.bincount(result.predictions, result.confidence, minlength=256)
-    width = max(12, *(len(name) + 1 for name in class_names))
-    print(f"{'class':<{width}}{'points':>15}{'share':>8}{'confidence':>12}")
-    for index in np.argsort(-counts[: len(class_names)], kind="stable"):
-        if counts[index]:
-            print(
-                f"{class_names[index]:<{width}}{counts[index]:>15,}{counts[index] / total:>8.1%}"
-                f"{sums[index] / counts[index]:>12.2f}"
-            )
-    if counts[UNLABELLED]:
-        print(f"{'none':<{width}}{counts[UNLABELLED]:>15,}{counts[UNLABELLED] / total:>8.1%}{0:>12.2f}")
-    labelled = total - counts[UNLABELLED]
-    if labelled:
-        unsure = int((result.confidence < _UNSURE).sum()) - counts[UNLABELLED]
-        print(f"confidence below {_UNSURE}: {unsure / labelled:.1%} of the labelled points")
-    missing = [name for name, count in zip(class_names, counts) if not count]
-    if missing:
-        print(f"not found: {', '.join(missing)}")
 
 
 def _listed(paths):

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from s3dis_seg.data.floor import FloorPlan
 from s3dis_seg.metrics import IGNORED
 
-FLOOR_CELL = 0.05  # metres
 PLACE_CELL = 0.5  # metres
 DOUBTFUL_SHARE = 0.1  # of the points, in the cubes that make the places to check
 SURE = 0.9  # a cube of this mean confidence is no place to check
 
 
 def floor_areas(xyz, labels):
-    """Area of the floor plan on which a class has points: its occupied cells of 5 cm. (P, 3), (P,) -> (256,) m2"""
-    _, keys = _cells(xyz[:, :2], FLOOR_CELL)
-    occupied = np.unique(keys * 256 + labels)
-    return np.bincount(occupied % 256, minlength=256) * FLOOR_CELL**2
+    """Area of the floor plan on which a class has points: its occupied squares of 5 cm. (P, 3), (P,) -> (256,) m2"""
+    plan = FloorPlan(xyz[:, :2].min(axis=0), xyz[:, :2].max(axis=0))
+    plan.add(xyz[:, :2], labels)
+    return plan.areas()
 
 
 def _cells(coordinates, side):

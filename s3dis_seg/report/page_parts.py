@@ -10,8 +10,8 @@ from html import escape
 import numpy as np
 
 from s3dis_seg.classes import UNLABELLED_COLOR
+from s3dis_seg.data.floor import CELL as FLOOR_CELL
 from s3dis_seg.metrics import calibration_error
-from s3dis_seg.report.page_facts import FLOOR_CELL
 from s3dis_seg.report.tables import percent
 from s3dis_seg.view.colorings import RIGHT, WRONG, ramp
 

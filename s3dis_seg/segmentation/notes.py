@@ -8,13 +8,21 @@ import numpy as np
 
 from s3dis_seg.classes import UNLABELLED
 from s3dis_seg.data.blocks.columns import height_tiles
+from s3dis_seg.data.floor import FloorPlan
+from s3dis_seg.data.rooms.cells import CELL
 from s3dis_seg.data.scans import likely_units
+from s3dis_seg.data.tally import slices_of
 
 _SPARSE = 8  # a column with less than an eighth of the points of a block is unlike what the network was trained on
 _LOWEST_ROOM = 1.8  # metres; the lowest crop of a room has 2.3
 _NARROWEST_ROOM = 0.7  # metres; the narrowest crop of a corridor has 1.06
 _FLOOR_SHARE = 0.5  # of the cells; the most furnished office has 0.62
 _FLOOR_HEIGHT = 0.3  # metres above the lowest point: a cell whose points begin here has a floor
+_CEILING_HEIGHT = 1.8  # metres above the floor: a square with points above has a ceiling, or stands for one
+_CEILING_SHARE = 0.7  # of the squares; a corridor with an open hatch has 0.95, a yard with a front and trees 0.2 to 0.5
+_COVERED_SHARE = 0.6  # of the cells' area, by squares with points; a metre of a corridor has 0.69, walls alone 0.4
+_SQUARES = (0.1, 0.5)  # metres: their side, the larger one for scans with few points
+_FEWEST = 8  # points in a square on average, below which squares say nothing
 
 
 def notes_on(num_points, relative, usable, num_far, cloud, layouts, settings):
@@ -91,7 +99,7 @@ def _layers(layout, settings):
 
 
 def _unlike_rooms(cloud):
-    """Warn of a shape that no training room has: too low, too narrow, or without a floor. -> list of sentences"""
+    """Warn of a shape that no training room has: too low, too narrow, without floor or ceiling. -> list of sentences"""
     floor, ceiling = _heights(cloud)
     width = _narrow_side(cloud)
     begins = cloud.profile.bins[cloud.profile.starts[:-1]] * 0.01  # lowest point of each cell; bins are 1 cm
@@ -103,9 +111,37 @@ def _unlike_rooms(cloud):
         found.append(f"it is only {width:.1f} m wide")
     if share < _FLOOR_SHARE:
         found.append(f"only {share:.0%} of its area has a floor")
+    found += _open(cloud, floor)
     if not found:
         return []
     return [f"the scan is unlike the rooms of the training ({', '.join(found)}): labels may be wrong and confident"]
+
+
+def _open(cloud, floor):
+    """What is missing above and between the walls, by squares of the floor plan. -> list of phrases"""
+    for side in _SQUARES:
+        plan = _covered(cloud, floor + _CEILING_HEIGHT, side)
+        area = plan.area()
+        if len(cloud.xyz) * plan.cell**2 >= _FEWEST * area:
+            break
+    else:
+        return []
+    cells = len(cloud.cells.indices) * CELL**2
+    if plan.cell == _SQUARES[0] and area < _COVERED_SHARE * cells:
+        return [f"it is walls alone, with points on {area / cells:.0%} of its area"]
+    share = float(plan.areas()[1] / area)
+    if share >= _CEILING_SHARE:
+        return []
+    return [f"only {share:.0%} of its area has a ceiling, as outdoors or where it was cut off"]
+
+
+def _covered(cloud, height, side):
+    """Squares of the floor plan with points, 1 for those above a height and 0 for others. -> FloorPlan"""
+    plan = FloorPlan((0, 0), cloud.hi[:2], side)
+    for part in slices_of(len(cloud.xyz)):
+        xyz = cloud.xyz[part]
+        plan.add(xyz[:, :2], (xyz[:, 2] > height).astype(np.uint8))
+    return plan
 
 
 def _heights(cloud):

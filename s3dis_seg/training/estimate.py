@@ -1,13 +1,12 @@
 """What a run will take: its work is counted, its speed and memory are measured over a few steps."""
 
 import math
-import resource
-import sys
 import time
 from dataclasses import dataclass
 
 import torch
 
+from s3dis_seg.devices import peak_memory
 from s3dis_seg.training.config import TrainConfig
 from s3dis_seg.training.inputs import batches, open_data
 from s3dis_seg.training.loop import first_state, gradients
@@ -47,18 +46,10 @@ def estimate(config: TrainConfig, device: str = "auto") -> Estimate:
                 start = _clock(team)  # the first step compiles kernels and takes memory from the system
             gradients(state.model, features, labels, config, state.scaler, team)
         seconds = (_clock(team) - start) / _TIMED / batch_size
-        return Estimate(seconds, _memory(team))
+        return Estimate(seconds, peak_memory(team.device))
 
 
 def _clock(team):
     if team.device.type == "cuda":
         torch.cuda.synchronize(team.device)
     return time.perf_counter()
-
-
-def _memory(team):
-    """The most that this process has used so far, on the GPU or in all. -> bytes"""
-    if team.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(team.device)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else 1024 * most

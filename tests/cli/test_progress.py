@@ -65,3 +65,34 @@ def test_quiet_shows_nothing(capsys):
 )
 def test_durations(seconds, text):
     assert progress.duration(seconds) == text
+
+
+def test_a_job_of_several_files_is_one_bar_in_shares_of_the_expected_time(capsys):
+    job = progress.Job([100, 100, 200])
+    job.begin(1.0, {"network": 8.0, "writing": 1.0})  # 10 s for the first, so 40 s for all
+    assert job.bar.n == pytest.approx(2.5)
+    job.at("network", 0.5)
+    assert job.bar.n == pytest.approx(12.5)
+    job.at("writing", 1.0)
+    job.finish(1)
+    assert job.bar.n == pytest.approx(25)
+    job.finish(2)  # the second could not be read: it took no time
+    job.begin(0.0, {"network": 10.0, "writing": 10.0})
+    job.at("writing", 0.0)
+    job.at("network", 0.0)  # a bar never goes back
+    assert job.bar.n == pytest.approx(100 * 20 / 30)
+    job.finish(3)
+    assert job.bar.n == pytest.approx(100) and capsys.readouterr().err == ""
+
+
+def test_the_time_left_of_a_job_leaves_out_what_was_done_before_its_bar(clock, capsys):
+    job = progress.Job([7])
+    job.begin(60.0, {"network": 120.0, "writing": 0.0})
+    clock.now += 60
+    job.at("network", 0.5)
+    assert capsys.readouterr().err == "network: 67 of 100 %, 60 s, about 60 s left\n"
+
+
+def test_a_job_that_never_began_ends_in_silence(capsys):
+    progress.Job([0, 0]).finish(2)
+    assert capsys.readouterr() == ("", "")

@@ -46,7 +46,11 @@ def test_a_scan_becomes_a_labelled_scan(checkpoint, scan, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "1,500 points, 2.2 x 1.4 x 2.5 m, colours" in told
     assert re.search(rf"\n{expected.num_blocks} blocks \(\d+ with --stride 1.0\) on cpu, about ", told)
-    assert "class                points   share  confidence" in told and "\ntime: " in told and ", in all " in told
+    assert (
+        "class                points   share   floor m2  confidence" in told
+        and "\ntime: " in told
+        and ", in all " in told
+    )
     assert told.count("licence") == 1 and "confidence below 0.5: " in told
     assert told.endswith(f"wrote {out}\nlicence of the weights: S3DIS terms\nnext: s3dis-seg view {out}\n")
 

@@ -53,6 +53,43 @@ def test_a_room_without_a_floor_is_told():
     assert "has a floor" in notes(xyz[xyz[:, 2] > 0.5])
 
 
+def flat(count, size, corner):
+    """Points on a rectangle, or in a box, with the noise of a scanner."""
+    rng = np.random.default_rng(count)
+    return rng.random((count, 3)) * size + corner + rng.normal(0, 0.01, (count, 3))
+
+
+def yard(slope=0.0):
+    """Level or rising ground of 20 m x 20 m with the front of a house, a car, and a tree."""
+    ground = flat(180_000, (20, 20, 0), 0)
+    tree = np.random.default_rng(1).normal(0, 0.9, (6000, 3)) + np.array([6, 6, 4])
+    parts = [ground, flat(60_000, (20, 0, 7), (0, 20, 0)), flat(6000, (4, 1.8, 1.5), (10, 8, 0)), tree]
+    xyz = np.concatenate(parts)
+    return xyz + [0, 0, 1] * (slope * xyz[:, :1])
+
+
+@pytest.mark.parametrize(("xyz", "expected"), [
+    (yard(), "has a ceiling, as outdoors or where it was cut off"),
+    (yard(0.1), "has a floor"),
+    (room()[room()[:, 2] < 2.7], "has a ceiling, as outdoors or where it was cut off"),
+    (flat(60_000, (5, 0.1, 2.8), 0), "only 0.1 m wide"),
+    (np.concatenate([flat(60_000, (5, 0.1, 2.8), 0), flat(50_000, (0.1, 4, 2.8), 0)]), "walls alone, with points on 3"),
+    (np.concatenate([flat(50_000, (5, 0.1, 2.8), 0), flat(22_000, (5, 1.2, 0), 0)]), "has a ceiling"),
+], ids=["yard", "slope", "no ceiling", "one wall", "two walls", "a wall with some floor"])  # fmt: skip
+@pytest.mark.parametrize("degrees", [0, 30])
+def test_outdoors_open_rooms_and_walls_are_told(xyz, expected, degrees):
+    said = notes(turned(xyz, degrees))
+    assert "unlike the rooms of the training" in said and expected in said
+    assert said.endswith("labels may be wrong and confident")
+
+
+@pytest.mark.parametrize("size", [(6.0, 4.0, 2.8), (60.0, 40.0, 3.0)])
+def test_too_few_points_for_their_room_are_told_as_sparse_and_not_as_open(size):
+    said = notes(room(size, 1200))
+    assert "sparse" in said or "fewer than" in said
+    assert "ceiling" not in said and "walls" not in said
+
+
 def test_far_points_are_told_apart_from_those_without_a_place():
     xyz = room()
     xyz[0], xyz[1:3] = np.nan, 1e6

@@ -18,15 +18,21 @@ def run_apart(function, path, *words):
 
     Raises InputError where it fails or ends the process, with the last line that it wrote to standard error.
     """
+    if reason := failure_apart(function, path, *words):
+        raise InputError(f"{path} is damaged or cannot be read: {reason}; copy it again")
+
+
+def failure_apart(function, path, *words):
+    """The same for whoever words the error. -> what it wrote last before it failed, or \"\" where all went well"""
     command = [sys.executable, "-c", _CALL, function.__module__, function.__name__, os.path.abspath(path)]
     root = Path(__file__).resolve().parents[3]  # so that the process finds this very copy of the package
     done = subprocess.run([*command, *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE, cwd=root)  # fmt: skip
-    if done.returncode:
-        lines = [line.strip() for line in done.stderr.decode(errors="replace").split("\n") if line.strip()]
-        said = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)] or lines[-1:]
-        reason = said[-1][:200] if said else f"its reader ended with code {done.returncode}"
-        raise InputError(f"{path} is damaged or cannot be read: {reason}; copy it again")
+    if not done.returncode:
+        return ""
+    lines = [line.strip() for line in done.stderr.decode(errors="replace").split("\n") if line.strip()]
+    said = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)] or lines[-1:]
+    return said[-1][:200] if said else f"its reader ended with code {done.returncode}"
 
 
 def _run():

@@ -1,7 +1,8 @@
 """E57 files through pye57: one or several scans with their poses, read and written in pieces.
 
-Reading happens in a process of its own, because native code does it. A file is written from the one that was read:
-scans, poses, pictures and every field stay as they are, also the points that reading leaves out, and ours are added.
+Files of others are read in a process of its own, because native code does it. A file is written from the one that was
+read, in such a process, too: scans, poses, pictures and every field stay as they are, also the points that reading
+leaves out, and ours are added.
 The format: http://www.libe57.org/documentation.html
 Letters: P points.
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s3dis_seg.data.scans.contained import run_apart
+from s3dis_seg.data.scans.contained import failure_apart, run_apart
 from s3dis_seg.data.scans.tables import unique
 from s3dis_seg.files import InputError
 
@@ -68,11 +69,11 @@ def write(path, columns, source=None):
     file, which must still be there; points that `read` left out get 255 as `prediction` and otherwise 0.
     """
     libe57 = _libe57(path)
+    if source is not None and all(columns.get(axis) is source.columns[axis] for axis in "xyz"):
+        _write_again(path, columns, source)
+        return
     try:
-        if source is not None and all(columns.get(axis) is source.columns[axis] for axis in "xyz"):
-            _write_again(libe57, path, columns, source)
-        else:
-            _write_new(libe57, path, columns)
+        _write_new(libe57, path, columns)
     except libe57.E57Exception as error:
         raise OSError(f"{' '.join(str(error).split())[:200]}") from error
 
@@ -247,11 +248,48 @@ def _from_sphere(sphere):
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def _write_again(libe57, path, columns, source):
-    """Write the file that was read again, with what `columns` hold beyond it."""
+def _write_again(path, columns, source):
+    """Have the file that was read written again, with what `columns` hold beyond it."""
+    kept = {}  # name of a column that was read -> its name now
+    for old, original in source.columns.items():
+        now = next((name for name, values in columns.items() if values is original), None)
+        kept |= {} if now is None else {old: now}
+    added = {name: values for name, values in columns.items()
+             if not any(values is column for column in source.columns.values())}  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        dtype = _write_rows(Path(folder) / "added", added, len(columns["x"]))
+        head = {"kept": kept, "added": list(added), "kinds": [dtype[place].str for place in range(len(added))]}
+        (Path(folder) / "head.json").write_text(json.dumps(head))
+        reason = failure_apart(pack_again, source.path, folder, os.path.abspath(path))
+    if reason:
+        raise OSError(f"the scan {source.path}, which must be read again for it, or the new file failed ({reason})")
+
+
+def _write_rows(file, columns, count):
+    """Write columns side by side, some rows at a time. -> dtype of a row"""
+    dtype = _row_type([values.dtype for values in columns.values()])
+    with open(file, "wb") as target:
+        for start in range(0, count, _ROWS_AT_ONCE):
+            rows = np.empty(min(_ROWS_AT_ONCE, count - start), dtype)
+            for place, values in enumerate(columns.values()):
+                rows[str(place)] = values[start : start + len(rows)]
+            target.write(rows.tobytes())
+    return dtype
+
+
+def _row_type(kinds):
+    return np.dtype([(str(place), kind) for place, kind in enumerate(kinds)])
+
+
+def pack_again(path, folder, target):
+    """Write the file `path` again as `target`, with the columns that `_write_again` left in `folder`."""
     from pye57.utils import copy_node, get_node
 
-    old, new = libe57.ImageFile(str(source.path), "r"), libe57.ImageFile(str(path), "w")
+    libe57, folder = _libe57(path), Path(folder)
+    head = json.loads((folder / "head.json").read_text())
+    dtype = _row_type(head["kinds"])
+    names = [_field_name(name) for name in head["added"]]
+    old, new = libe57.ImageFile(path, "r"), libe57.ImageFile(target, "w")
     for place in range(old.extensionsCount()):
         new.extensionsAdd(old.extensionsPrefix(place), old.extensionsUri(place))
     _add_extensions(new)
@@ -262,66 +300,62 @@ def _write_again(libe57, path, columns, source):
             _copy(libe57, child, new.root(), new)
     scans = libe57.VectorNode(new, True)
     new.root().set("data3D", scans)
-    start = 0
-    for old_node in _scans(libe57, old):
-        scan, node = _ScanFields(libe57, old, old_node), libe57.StructureNode(new)
-        scans.append(node)
-        for place in range(old_node.childCount()):
-            child = get_node(old_node, place)
-            if child.elementName() not in ("points", "colorLimits"):
-                _copy(libe57, child, node, new)
-        moved = _where_fields_go(scan, columns, source)
-        added = {name: values for name, values in columns.items()
-                 if not any(values is column for column in source.columns.values())}  # fmt: skip
-        added = {_field_name(name): (name, values) for name, values in added.items()}
-        prototype = libe57.StructureNode(new)
-        for name, target in moved.items():
-            prototype.set(target, copy_node(scan.nodes[name], new)[0])
-        for target, (_, values) in added.items():
-            prototype.set(target, _node_for(libe57, new, values.dtype))
-        _set_color_limits(libe57, new, node, prototype)
-        points = libe57.CompressedVectorNode(new, prototype, libe57.VectorNode(new, True))
-        node.set("points", points)
-        start = _copy_points(libe57, new, scan, points, moved, added, start)
+    with open(folder / "added", "rb") as rows:
+        for old_node in _scans(libe57, old):
+            scan, node = _ScanFields(libe57, old, old_node), libe57.StructureNode(new)
+            scans.append(node)
+            for place in range(old_node.childCount()):
+                child = get_node(old_node, place)
+                if child.elementName() not in ("points", "colorLimits"):
+                    _copy(libe57, child, node, new)
+            moved = _where_fields_go(scan, head["kept"])
+            prototype = libe57.StructureNode(new)
+            for name, field_name in moved.items():
+                prototype.set(field_name, copy_node(scan.nodes[name], new)[0])
+            for place, name in enumerate(names):
+                prototype.set(name, _node_for(libe57, new, dtype[place]))
+            _set_color_limits(libe57, new, node, prototype)
+            points = libe57.CompressedVectorNode(new, prototype, libe57.VectorNode(new, True))
+            node.set("points", points)
+            _copy_points(libe57, new, scan, points, moved, names, dtype, rows)
     new.close()
     old.close()
 
 
-def _where_fields_go(scan, columns, source):
-    """Under which name every field of a scan is written. -> name of the field -> new name"""
+def _where_fields_go(scan, kept):
+    """Under which name every field of a scan is written. kept: column -> its name now
+
+    -> name of the field -> new name
+    """
     result = {}
-    fields = {name: column for column, (name, _) in scan.attributes.items()}
+    columns = {name: column for column, (name, _) in scan.attributes.items()}
     for name in scan.nodes:
-        if name not in fields:
+        column = columns.get(name)
+        if column is None or kept.get(column) == column:
             result[name] = name
-            continue
-        original = source.columns[fields[name]]
-        new = next((new for new, values in columns.items() if values is original), None)
-        if new is not None:
-            result[name] = name if new == fields[name] else _field_name(new)
+        elif column in kept:
+            result[name] = _field_name(kept[column])
     return result
 
 
-def _copy_points(libe57, image, scan, points, moved, added, start):
-    """Write the points of one scan in pieces. start: row of the columns. -> row of the columns of the next scan"""
+def _copy_points(libe57, image, scan, points, moved, names, dtype, rows):
+    """Write the points of one scan in pieces. names: of the fields that are added, whose values `rows` gives, a file"""
     kinds = {name: _raw_kind(libe57, node) for name, node in scan.nodes.items() if name in moved}
     targets = {moved[name]: kind for name, kind in kinds.items()}
-    targets |= {name: _buffer_kind(values.dtype) for name, (_, values) in added.items()}
+    targets |= {name: _buffer_kind(dtype[place]) for place, name in enumerate(names)}
     arrays, buffers = _buffers(libe57, image, targets, scaled=False)
     writer = points.writer(buffers)
     for count, old in scan.raw(kinds, scaled=False):
         state = old.get(scan.state)
         valid = np.ones(count, bool) if state is None else state[:count] == 0
-        stop = start + int(valid.sum())
+        added = np.fromfile(rows, dtype, int(valid.sum())) if names else ()
         for name, target in moved.items():
             arrays[target][:count] = old[name][:count]
-        for target, (name, values) in added.items():
-            arrays[target][:count] = 255 if name == "prediction" else 0
-            arrays[target][:count][valid] = values[start:stop]
+        for place, name in enumerate(names):
+            arrays[name][:count] = 255 if name == _field_name("prediction") else 0
+            arrays[name][:count][valid] = added[str(place)]
         writer.write(count)
-        start = stop
     writer.close()
-    return start
 
 
 def _write_new(libe57, path, columns):

@@ -23,6 +23,9 @@ from s3dis_seg.files import InputError
 
 _RGB = ("red", "green", "blue")
 _WITH_COLORS = {0: 2, 1: 3, 4: 5, 6: 7, 9: 10}  # the point format that has colours besides
+_WITH_ALL_CODES = {0: 6, 1: 6, 2: 7, 3: 7, 4: 9, 5: 10}  # that holds classification codes above 31
+_ANGLE = 0.006  # degrees: the step of a scan angle in the point formats 6 to 10; older ones count whole degrees
+_LOOKUP = ("LASF_Spec", 0)  # user and number of the record that names classification codes
 _RECORD_SIZES = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # bytes of a point, by point format
 _HEADER_SIZES = {0: 227, 1: 227, 2: 227, 3: 235, 4: 375}  # by minor version
 _WAVEFORMS = (4, 5, 9, 10)  # point formats after whose points other data may follow
@@ -79,16 +82,20 @@ def read(path):
         raise InputError(f"{path} is damaged: {_one_line(error)}; copy it again") from error
 
 
-def write(path, columns, source=None):
+def write(path, columns, source=None, names=None):
     """Write points; version, point format, scales, offsets and records as in `source`, the LasData that `read` gave.
 
-    Attributes that the point format lacks become extra dimensions.
+    Attributes that the point format lacks become extra dimensions. names: code -> name for the attribute
+    `classification`, which may then have any code up to 255: point formats before 6 are converted, and a record names
+    the codes.
     """
     laspy = _laspy(path)
     if source is None:
         source = _new_las(laspy, path, columns)
     attributes = {name: values for name, values in columns.items() if name.lower() not in ("x", "y", "z")}
-    header = _header_for(laspy, source, attributes)
+    if names is not None and "scan_angle_rank" in source.point_format.standard_dimension_names:
+        attributes["scan_angle"] = np.rint(np.asarray(attributes.pop("scan_angle_rank")) / _ANGLE).astype(np.int16)
+    header = _header_for(laspy, source, attributes, names)
     with open(path, "wb") as file:
         try:
             compressed = Path(path).suffix.lower() == ".laz"
@@ -111,15 +118,43 @@ def _without_tree(header):
     return header
 
 
-def _header_for(laspy, source, attributes):
-    """The header of `source`, with a point format that has colours and every attribute."""
+def conversion_for_codes(source):
+    """A sentence where the point format of a LasData has no room for codes above 31, otherwise \"\""""
+    given = source.point_format.id
+    if given not in _WITH_ALL_CODES:
+        return ""
+    return (
+        f"point format {given} holds no classification codes above 31 and is converted to "
+        f"{_WITH_ALL_CODES[_WITH_COLORS.get(given, given)]}, which makes the file LAS 1.4"
+    )
+
+
+def _header_for(laspy, source, attributes, names):
+    """The header of `source`, with a point format that has colours, every attribute and room for named codes."""
     las = laspy.LasData(_without_tree(source.header), source.points[:0].copy())
     if "red" not in las.point_format.dimension_names:
         las = laspy.convert(las, point_format_id=_WITH_COLORS.get(las.point_format.id, 7))
+    if names is not None:
+        if las.point_format.id in _WITH_ALL_CODES:
+            las = laspy.convert(las, point_format_id=_WITH_ALL_CODES[las.point_format.id])
+        _name_codes(laspy, las.header, names)
     there = set(las.point_format.dimension_names)
     las.add_extra_dims([laspy.ExtraBytesParams(name, _extra_type(values.dtype))
                         for name, values in attributes.items() if name not in there])  # fmt: skip
     return las.header
+
+
+def _name_codes(laspy, header, names):
+    """Put names of classification codes into the lookup record; those of other codes stay."""
+    known = {}
+    for records in (header.vlrs, header.evlrs or []):
+        for record in records:
+            if (record.user_id, record.record_id) == _LOOKUP:
+                known |= record.lookups
+        records[:] = [record for record in records if (record.user_id, record.record_id) != _LOOKUP]
+    known |= names
+    content = b"".join(struct.pack("<B15s", code, known.get(code, "").encode()[:15]) for code in range(256))
+    header.vlrs.append(laspy.VLR(*_LOOKUP, "Classification Lookup", content))
 
 
 def _records(laspy, header, given, attributes, part):

@@ -151,12 +151,13 @@ def _turn(scan, up, refuse):
     if up is None:
         up, note = judged_up(scan.xyz, scan.path, getattr(scan.source, "up", None), refuse)
         scan.warnings += [f"{scan.path}: {note}"] if note else []
-    scan.xyz = turned(scan.xyz, up)
+    scan.xyz, scan.up = turned(scan.xyz, up), up
 
 
 def _apply_units(scan, units, refuse):
     if units is None:
         units, note = judged_units(scan.xyz, scan.path, refuse)
         scan.warnings += [f"{scan.path}: {note}"] if note else []
+    scan.units = units
     if units != "m":
         scan.xyz = scan.xyz.astype(np.float64) * UNITS[units]

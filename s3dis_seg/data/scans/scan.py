@@ -20,6 +20,7 @@ class Scan:
     classes: what the numbers of predictions and labels mean.
     words: attributes that hold words instead of numbers, (P,) each, by their name in the file; they are not written.
     labels: (P,) uint8 or None; given class numbers, 255 for unlabelled, where an attribute with a usual name has them.
+    units, up: of the coordinates in the file, as keys of UNITS and UP; `xyz` is in metres and z upwards all the same.
     path: the file, where there is one. warnings: sentences about what was odd in the file, for telling.
     source: what the reader of the format keeps, so that its writer can write everything again.
     """
@@ -32,6 +33,8 @@ class Scan:
     labels: np.ndarray | None = None
     classes: Classes = field(default=S3DIS, repr=False)
     words: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    units: str = "m"
+    up: str = "z"
     path: Path | None = None
     warnings: list[str] = field(default_factory=list)
     source: Any = field(default=None, repr=False)

@@ -135,3 +135,25 @@ def test_without_pye57_the_sentence_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pye57", None)
     with pytest.raises(InputError, match="pip install pye57"):
         read_scan(tmp_path / "a.e57")
+
+
+def test_a_file_that_was_changed_before_writing_is_one_sentence_and_harms_nobody(tmp_path):
+    two_scans(tmp_path / "a.e57")
+    scan = segmented(read_scan(tmp_path / "a.e57"))
+    content = (tmp_path / "a.e57").read_bytes()
+    for damaged in (content[:3000], b"\xff" * len(content), content[: len(content) // 2] * 2):
+        (tmp_path / "a.e57").write_bytes(damaged)
+        with pytest.raises(InputError, match=r"cannot write .*b.e57: the scan .*a.e57, which must be read again"):
+            write_scan(tmp_path / "b.e57", scan)
+        assert [path.name for path in tmp_path.iterdir()] == ["a.e57"]
+
+
+def test_the_file_that_was_read_is_never_opened_again_by_this_process(tmp_path, monkeypatch):
+    from pye57 import libe57
+
+    two_scans(tmp_path / "a.e57")
+    scan = segmented(read_scan(tmp_path / "a.e57"))
+    monkeypatch.setattr(libe57, "ImageFile", None)
+    write_scan(tmp_path / "b.e57", scan)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(read_scan(tmp_path / "b.e57").predictions, scan.predictions)

@@ -23,7 +23,9 @@ def y_up(xyz):
     return np.stack([xyz[:, 0], xyz[:, 2], -xyz[:, 1]], axis=1)
 
 
-@pytest.mark.parametrize(("units", "factor", "name"), [("mm", 1000, "millimetres"), ("cm", 100, "centimetres")])
+@pytest.mark.parametrize(("units", "factor", "name"), [
+    ("mm", 1000, "millimetres"), ("cm", 100, "centimetres"), ("inch", 1 / 0.0254, "inches"),
+])  # fmt: skip
 def test_units_of_a_room_are_applied_and_told(tmp_path, units, factor, name):
     write_scan(tmp_path / "a.ply", Scan(room() * factor))
     scan = read_scan(tmp_path / "a.ply")
@@ -35,7 +37,9 @@ def test_units_of_a_room_are_applied_and_told(tmp_path, units, factor, name):
 
 
 @pytest.mark.parametrize(("size", "factor", "flag"), [
-    ((5, 4, 2.8), 1 / 0.0254, "--units inch or --units cm"),
+    ((5, 4, 1.6), 100, "--units inch or --units cm"),  # in inches 4 m
+    ((5, 4, 2.8), 1 / 0.3048, "--units ft or --units m"),
+    ((20, 15, 9), 1, "--units ft or --units m"),  # a hall in metres
     ((2, 2, 1.2), 1000, "--units cm or --units mm"),
     ((50, 40, 30), 1000, "--units mm"),
     ((900, 900, 2.8), 1000, "--units mm"),  # too wide for a room
@@ -53,10 +57,27 @@ def test_units_that_are_given_are_taken(tmp_path, units, metres):
     np.testing.assert_allclose(read_scan(tmp_path / "a.ply", units=units).xyz, room())
 
 
-def test_metres_are_the_rule_and_feet_are_mentioned_where_they_fit():
+def test_metres_are_the_rule_and_feet_are_mentioned_where_they_may_fit():
     assert judged_units(room()) == ("m", "")
-    units, told = judged_units(room() / 0.3048)
-    assert units == "m" and "--units ft" in told
+    for other in (room((30, 20, 15)), room((20, 15, 9))[room((20, 15, 9))[:, 2] < 8.5]):  # a hall; without a ceiling
+        units, told = judged_units(other)
+        assert units == "m" and "not sure; --units ft if these are feet" in told
+    assert judged_units(room((20, 15, 9)), refuse=False)[0] == "m"
+
+
+def test_storeys_show_that_a_building_is_in_metres():
+    storey = room((20, 15, 3.0))
+    units, _ = judged_units(np.concatenate([storey + np.array([0, 0, level * 3.3]) for level in range(3)]))
+    assert units == "m"
+
+
+def test_real_rooms_in_inches_are_sure_and_in_feet_refused(shared):
+    for path in sorted((shared / "data" / "s3dis" / "rooms").glob("*.npy")):
+        xyz = np.load(path)[:, :3].astype(np.float64)
+        units, told = judged_units(xyz / 0.0254)
+        assert units == "inch" and "(sure;" in told, path.stem
+        with pytest.raises(InputError, match="high from floor to ceiling, like a room in feet"):
+            judged_units(xyz / 0.3048)
 
 
 def test_a_stray_point_and_nan_do_not_change_the_units():
