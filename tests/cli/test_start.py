@@ -12,8 +12,10 @@ from s3dis_seg.data.scans import Scan, write_scan
 from tests.cli.checkpoints import save_small
 
 # Packages that take from a tenth of a second to several seconds to import, and do nothing for a window.
-NEEDLESS = ("torch._dynamo", "torch._inductor", "sympy", "networkx", "open3d", "matplotlib", "plotly", "pandas", "polars",
-            "tensorboard", "trimesh", "laspy", "pye57", "PIL", "s3dis_seg.report.page", "s3dis_seg.training.loop")  # fmt: skip
+NEEDLESS = (
+    *("torch._dynamo", "torch._inductor", "sympy", "networkx", "open3d", "matplotlib", "plotly", "pandas", "polars"),
+    *("tensorboard", "trimesh", "laspy", "pye57", "PIL", "s3dis_seg.report.page", "s3dis_seg.training.loop"),
+)
 
 # Prints the modules that are there once the first window has gone through the network.
 FIRST_WINDOW = """
