@@ -1,11 +1,9 @@
 """What the first window of `segment` and `evaluate` waits for."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
+from s3dis_seg.benchmarks.way import first_window
 from s3dis_seg.data.rooms.prepared import write_room
 from s3dis_seg.data.rooms.room import room_of
 from s3dis_seg.data.scans import Scan, write_scan
@@ -16,20 +14,6 @@ NEEDLESS = (
     *("torch._dynamo", "torch._inductor", "sympy", "networkx", "open3d", "matplotlib", "plotly", "pandas", "polars"),
     *("tensorboard", "trimesh", "laspy", "pye57", "PIL", "s3dis_seg.report.page", "s3dis_seg.training.loop"),
 )
-
-# Prints the modules that are there once the first window has gone through the network.
-FIRST_WINDOW = """
-import sys
-from s3dis_seg.cli.main import main
-from s3dis_seg.segmentation.segmenter import Segmenter
-predict = Segmenter.predict
-def first(*words):
-    predict(*words)
-    print("modules:", *sys.modules)
-    sys.exit()
-Segmenter.predict = first
-main(sys.argv[1:])
-"""
 
 
 @pytest.mark.parametrize("command", ["segment", "evaluate"])
@@ -43,9 +27,7 @@ def test_the_first_window_waits_for_no_package_that_it_does_not_need(command, tm
     else:
         write_room(room_of("Area_1_office_1", xyz, rgb, rng.integers(0, 5, 600)), tmp_path / "rooms")
         words += ["--data", tmp_path / "rooms"]
-    told = subprocess.run(
-        [sys.executable, "-c", FIRST_WINDOW, *map(str, words)], capture_output=True, text=True, check=True
-    )
-    modules = told.stdout[told.stdout.index("modules:") :].split()
+    seconds, modules = first_window(words)
+    assert seconds > 0
     assert "torch" in modules and "s3dis_seg.segmentation.network" in modules
     assert [name for name in NEEDLESS if name in modules] == []
