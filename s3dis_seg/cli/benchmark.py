@@ -4,6 +4,10 @@ Both sides compute the same network on the same points. Beside each other: the k
 (forward and backward), an evaluation, a training step; then the parts of each, and what the counted operations would
 take at the rates measured here. The official side takes minutes on a CPU; --quick only shows that everything works.
 
+--all prints one page in Markdown, to compare machines by: the processor and what was chosen for it, one block and two
+blocks beside the official operations, the distance from the floor, the time to the first window of `segment`, and the
+shares of reading and bookkeeping in a training step. It says first how long that takes.
+
 --proof trains instead: the first steps of the published recipe on prepared rooms, with the engine and, from the same
 seed, with the definition, as it is and with other rounding, then from another seed; and five steps at the same
 weights in float64.
@@ -17,6 +21,7 @@ Examples:
   s3dis-seg benchmark --device cuda --batch-size 8 --json benchmark.json
   s3dis-seg benchmark --engine-only --model resgcn112 --k 16 --batch-size 8 --repeats 1
   s3dis-seg benchmark --quick
+  s3dis-seg benchmark --all
   s3dis-seg benchmark --proof data/rooms --num-points 1024 --batch-size 4
   s3dis-seg benchmark --stress data/rooms --checkpoint runs/area5/best.pt
   s3dis-seg benchmark --quality data/rooms --checkpoint runs/area5/best.pt
@@ -30,6 +35,7 @@ from pathlib import Path
 from s3dis_seg.cli.benchmark_checkpoint import benchmark_checkpoint
 from s3dis_seg.cli.options import number
 from s3dis_seg.cli.progress import bar as progress_bar
+from s3dis_seg.cli.progress import duration
 from s3dis_seg.files import InputError, replacing
 from s3dis_seg.models.config import MODELS
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
@@ -54,6 +60,12 @@ def add_arguments(parser):
         default=False,
         help="without the official side, for networks that it has no memory for",
     )
+    parser.add_argument(
+        "--all",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="one page of figures, to compare machines",
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure there too")
     parser.add_argument("--proof", metavar="ROOMS", type=Path, help="compare trainings on these prepared rooms")
     parser.add_argument("--steps", metavar="N", type=number(int, 1), help="of a proof (default: 50)")
@@ -67,7 +79,7 @@ def run(arguments):
     if arguments.stress or arguments.quality:
         report, lines = benchmark_checkpoint(arguments)
     else:
-        report, lines = _proof(arguments) if arguments.proof else _benchmark(arguments)
+        report, lines = (_proof if arguments.proof else _page if arguments.all else _benchmark)(arguments)
     print("\n".join(lines))
     if arguments.json:
         with replacing(arguments.json) as path:
@@ -81,7 +93,9 @@ def _refuse_what_is_ignored(arguments):
     network = {
         f"--{name.replace('_', '-')}": getattr(arguments, name) for name in ("model", "k", "batch_size", "num_points")
     }
+    looks = {f"--{name}": getattr(arguments, name) for name in ("proof", "stress", "quality")}
     cases = (
+        (arguments.all, looks | network | {"--engine-only": arguments.engine_only}, "--all"),
         (arguments.proof, {"--stress": arguments.stress, "--quality": arguments.quality}, "--proof"),
         (arguments.stress, {"--quality": arguments.quality}, "--stress"),
         (arguments.proof, measuring, "--proof, which trains instead of measuring"),
@@ -148,14 +162,37 @@ def _proof_lines(config, report):
         yield f"{name:24}{first:20.2%}{report['steps_differ'][name]:20.4f}{report['means_differ'][name]:20.4f}"
 
 
+def _page(arguments):
+    """Measure everything. -> report, lines to print"""
+    from s3dis_seg.benchmarks.page import measure, page, within_bounds
+
+    settings, seconds = within_bounds(_settings(arguments))
+    again = f"repeated {settings.repeats} times" if settings.repeats > 1 else "measured once"
+    _told(f"about {duration(seconds)} on an idle machine, {again}")
+    report = measure(settings, _told)
+    return report, page(report)
+
+
 def _benchmark(arguments):
     """Measure. -> report, lines to print"""
+    from s3dis_seg.benchmarks.speed import benchmark
+
+    report = benchmark(_settings(arguments), _told)
+    return report, _lines(report)
+
+
+def _told(what):
+    print(f"... {what}", file=sys.stderr, flush=True)
+
+
+def _settings(arguments):
+    """What is measured. -> BenchmarkSettings"""
     import torch
 
-    from s3dis_seg.benchmarks.speed import BenchmarkSettings, benchmark
+    from s3dis_seg.benchmarks.speed import BenchmarkSettings
 
     device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
-    settings = BenchmarkSettings(
+    return BenchmarkSettings(
         model=arguments.model or MODEL,
         k=arguments.k,
         num_points=arguments.num_points or (256 if arguments.quick else 4096),
@@ -165,8 +202,6 @@ def _benchmark(arguments):
         quick=arguments.quick,
         engine_only=arguments.engine_only,
     )
-    report = benchmark(settings, told=lambda what: print(f"... {what}", file=sys.stderr, flush=True))
-    return report, _lines(report)
 
 
 def _lines(report):

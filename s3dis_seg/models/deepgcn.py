@@ -58,7 +58,8 @@ class DeepGCN(nn.Module):
         )
         self.dropout = nn.Dropout(config.dropout)
         for module in self.modules():
-            if isinstance(module, nn.Linear):
+            # Without numbers, on the device "meta", torch would import its compiler for this: more than a second.
+            if isinstance(module, nn.Linear) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight)
                 nn.init.zeros_(module.bias)
 

@@ -30,7 +30,8 @@ from s3dis_seg.segmentation.plan import GREY, ScanPlan, cloud_of, num_blocks, us
 from s3dis_seg.segmentation.stopwatch import Stopwatch
 from s3dis_seg.segmentation.votes import Band, Labelled, carry_back
 
-_TIMED, _TIMING = 5, 4.0  # blocks timed for the estimate; seconds after which no further block is timed
+# Blocks timed for the estimate; seconds after which no further block is timed; the share of the blocks to time at most.
+_TIMED, _TIMING, _TIMED_SHARE = 5, 4.0, 1 / 20
 
 
 @dataclass
@@ -162,11 +163,15 @@ class Segmenter:
         return SegmentationResult(*result, plan.num_blocks, dict(steps.seconds), list(plan.warnings))
 
     def seconds_per_block(self, plan: ScanPlan) -> float:
-        """Seconds a block takes on this machine: the median of up to 5 blocks spread over the plan."""
+        """Seconds a block takes on this machine: the median of up to 5 blocks spread over the plan.
+
+        In a small plan of fewer, since what is timed here is computed again later.
+        """
         columns = [(layout, column) for layout in plan.layouts for column in layout.columns]
         if not columns:
             return 0.0
-        chosen = [columns[place] for place in np.linspace(0, len(columns) - 1, min(_TIMED, len(columns))).astype(int)]
+        count = min(_TIMED, len(columns), max(int(_TIMED_SHARE * plan.num_blocks), 1))
+        chosen = [columns[place] for place in np.linspace(0, len(columns) - 1, count).astype(int)]
         first = self._blocks(plan, *chosen[0])[0].block
         # The very first run compiles kernels. On the CPU a small cloud compiles the same ones.
         fewest = getattr(self.model, "points_needed", 1)

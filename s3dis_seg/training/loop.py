@@ -192,13 +192,19 @@ def _steps_of_epoch(run, parallel, loader, weights):
     sums, clock = torch.zeros(5, dtype=torch.float64, device=team.device), time.monotonic()
     while progress.step < num_steps:
         lr = learning_rate(config, run.record.steps, num_steps)
-        sums[:3] += _step(state, parallel, next(inputs), lr, run.record.steps, config, team, weights)
+        began = time.monotonic()
+        batch = next(inputs)
+        progress.reading += time.monotonic() - began
+        began = time.monotonic()
+        sums[:3] += _step(state, parallel, batch, lr, run.record.steps, config, team, weights)
         progress.step += 1
         if progress.step % look_every and progress.step < num_steps:
+            progress.computing += time.monotonic() - began
             continue
 
         sums[3:] = torch.tensor(run.must_stop())
-        *seen, asked, late = team.sum(sums).tolist()
+        *seen, asked, late = team.sum(sums).tolist()  # waits for a GPU
+        progress.computing += time.monotonic() - began
         loss = seen[0] / max(seen[1], 1)
         if not math.isfinite(loss):
             raise InputError(diverged(config, progress, run.record.out))

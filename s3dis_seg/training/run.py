@@ -84,13 +84,17 @@ class Progress:
     """How far a run has come. epoch: epochs done; step: steps done of the next one; history: lines of metrics.csv.
 
     sums: loss times points, points, and points predicted rightly, over the steps of the unfinished epoch;
-    seconds: the time of these steps. best: the best validation mIoU. validation: the last scores, for the card.
+    seconds: the time of these steps; reading: how much of it they waited for blocks; computing: how much went into the
+    network, its gradients and the optimizer. The rest is bookkeeping: reports, curves and saves.
+    best: the best validation mIoU. validation: the last scores, for the card.
     """
 
     epoch: int = 0
     step: int = 0
     sums: list = field(default_factory=lambda: [0.0, 0.0, 0.0])
     seconds: float = 0.0
+    reading: float = 0.0
+    computing: float = 0.0
     best: float | None = None
     validation: dict = field(default_factory=dict)
     history: list = field(default_factory=list)
@@ -161,6 +165,7 @@ class Record:
             "train_loss": loss / max(points, 1),
             "train_oa": right / max(points, 1),
             "blocks_per_second": blocks / max(progress.seconds, 1e-9),
+            **_shares(progress),
         }
         is_best = False
         if results is not None:
@@ -170,7 +175,8 @@ class Record:
             is_best = progress.best is None or val.miou > progress.best
             progress.validation = {key: value for key, value in row.items() if key == "epoch" or key.startswith("val_")}
         progress.history.append(row)
-        progress.sums, progress.seconds = [0.0, 0.0, 0.0], 0.0
+        progress.sums = [0.0, 0.0, 0.0]
+        progress.seconds = progress.reading = progress.computing = 0.0
         if is_best:
             progress.best = row["val_miou"]
         if self.writes:
@@ -238,6 +244,13 @@ class Record:
             "origin": self.state.origin,
             "threads": torch.get_num_threads(),
         }
+
+
+def _shares(progress):
+    """Which shares of the time of its steps an epoch waited for blocks and kept books. -> dict, 0 to 1 each"""
+    seconds = max(progress.seconds, 1e-9)
+    bookkeeping = max(progress.seconds - progress.reading - progress.computing, 0.0)
+    return {"reading_share": progress.reading / seconds, "bookkeeping_share": bookkeeping / seconds}
 
 
 def stored_config(out):

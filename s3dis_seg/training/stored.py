@@ -104,14 +104,15 @@ def _fits(name, value, kind):
 
 
 def _is_progress(value):
-    names = {"epoch", "step", "sums", "seconds", "best", "validation", "history"}
-    if not isinstance(value, dict) or set(value) != names:
+    names, newer = {"epoch", "step", "sums", "seconds", "best", "validation", "history"}, {"reading", "computing"}
+    if not isinstance(value, dict) or set(value) - newer != names:
         return False
     counts, sums, rows = (value["epoch"], value["step"]), value["sums"], value["history"]
+    clocks = [value.get(name, 0.0) for name in ("seconds", *newer)]  # runs of version 0.1 have no newer ones
     return (
         all(is_integer(count) and count >= 0 for count in counts)
         and isinstance(sums, list) and len(sums) == 3 and all(map(_is_finite, sums))
-        and _is_finite(value["seconds"]) and value["seconds"] >= 0
+        and all(_is_finite(clock) and clock >= 0 for clock in clocks)
         and (value["best"] is None or _is_finite(value["best"]))
         and _is_row(value["validation"])
         and isinstance(rows, list) and len(rows) == value["epoch"] and all(map(_is_row, rows))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from s3dis_seg.benchmarks import proof
+from s3dis_seg.benchmarks import page, proof
 from s3dis_seg.benchmarks import speed as library
 from s3dis_seg.benchmarks.speed import BenchmarkSettings, Official, Stopwatch, operations, surface_blocks
 from s3dis_seg.cli.main import main
@@ -88,6 +88,38 @@ def test_the_command_prints_both_sides_of_every_task_and_writes_the_figures(monk
     assert figures["tasks"]["k-NN"]["same_neighbors"] > 0.99
     losses = [figures["tasks"]["training step"][side]["first_loss"] for side in library.SIDES]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_one_page_tells_all_figures_in_tables_and_first_how_long_it_takes(monkeypatch, tmp_path, capsys):
+    in_this_process(monkeypatch)
+    monkeypatch.setattr(page, "start", lambda device: 1.25)
+    path, words = tmp_path / "figures.json", ["--device", "cpu", "--repeats", "1"]
+    assert main(["benchmark", "--all", "--quick", *words, "--json", str(path)]) == 0
+    printed, told = capsys.readouterr()
+    assert told.startswith("... about ") and "measured once" in told.splitlines()[0]
+    for title in page.NUMBERS:
+        assert f"| {title} | official | engine | times faster |" in printed
+    for row in ("processor", "versions", "kernels", "rate of products", "evaluation", "training step",
+                "`segment`, from the command to the first window", "training, bookkeeping"):  # fmt: skip
+        assert f"| {row} | " in printed
+    assert "Quick: " in printed and "| 1.2 s |" in printed
+    figures = json.loads(path.read_text())
+    assert set(figures) >= {*page.NUMBERS, "versions", "variants", "training", "first_window_seconds"}
+    assert 0 < figures["training"]["reading_share"] + figures["training"]["bookkeeping_share"] < 1
+
+
+def test_what_would_take_too_long_is_measured_once(monkeypatch):
+    settings = BenchmarkSettings(num_points=64, repeats=3)
+    monkeypatch.setattr(page, "expected_seconds", lambda settings: 400 * (settings.repeats + 1))
+    assert page.within_bounds(settings)[1] == 800 and page.within_bounds(settings)[0].repeats == 1
+    monkeypatch.setattr(page, "expected_seconds", lambda settings: 100 * (settings.repeats + 1))
+    assert page.within_bounds(settings) == (settings, 400)
+
+
+def test_a_page_of_a_side_without_memory_has_dashes():
+    one = {"settings": {"batch_size": 1}, "tasks": {"evaluation": {"official": {"out_of_memory": True},
+           "engine": {"seconds": 2.0, "memory_above_idle": None}}}}  # fmt: skip
+    assert list(page._tasks("one block", one))[-1] == "| evaluation | - | 2 s | - | - | - | - |"
 
 
 def test_a_figure_comes_from_a_process_of_its_own(tmp_path):
@@ -195,6 +227,8 @@ def test_a_checkpoint_is_stressed_on_altered_rooms(room, tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, said",
     [
+        (["--all", "--k", "4", "--engine-only"], "--k, --engine-only: not together with --all"),
+        (["--all", "--proof", "ROOM"], "--proof: not together with --all"),
         (["--stress", "ROOM", "--quick"], "--quick: not together with --stress"),
         (["--stress", "ROOM", "--k", "4"], "--k: not together with --stress"),
         (["--quality", "ROOM", "--num-points", "64"], "--num-points: not together with --quality"),

@@ -398,14 +398,27 @@ def test_a_far_point_gets_255_and_changes_no_other(place):
     assert "1 of 6,000 points lie far from all others" in result.warnings[0]
 
 
-def test_the_time_is_estimated_from_several_blocks(monkeypatch):
-    segmenter = segmenter_of(ByRed())
-    plan, seen = segmenter.plan(*scan_of()), []
-    blocks_of_column = segmenter._blocks
+def timed_columns(monkeypatch, segmenter, plan):
+    """Numbers of the columns whose blocks are timed for the estimate."""
+    seen, blocks_of_column = [], segmenter._blocks
     monkeypatch.setattr(segmenter, "_blocks", lambda *words: seen.append(words[2].number) or blocks_of_column(*words))
     segmenter.seconds_per_block(plan)
+    return set(seen)
+
+
+def test_the_time_is_estimated_from_several_blocks(monkeypatch):
+    segmenter = segmenter_of(ByRed(), stride=0.25)
+    plan = segmenter.plan(*scan_of())
     (layout,) = plan.layouts
-    assert len(set(seen)) == 5 and {layout.columns[0].number, layout.columns[-1].number} <= set(seen)
+    timed = timed_columns(monkeypatch, segmenter, plan)
+    assert len(timed) == 5 and {layout.columns[0].number, layout.columns[-1].number} <= timed
+
+
+def test_the_estimate_of_a_small_plan_computes_few_blocks_twice(monkeypatch):
+    segmenter = segmenter_of(ByRed())
+    plan = segmenter.plan(*scan_of(size=(2.2, 2.2, 2.5)))
+    assert 20 < plan.num_blocks < 100
+    assert len(timed_columns(monkeypatch, segmenter, plan)) <= plan.num_blocks / 20
 
 
 def test_a_plan_counts_the_blocks_of_another_stride():

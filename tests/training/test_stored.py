@@ -47,6 +47,15 @@ def test_progress_of_another_kind_is_one_sentence(name, kind):
         require_sound({"progress": PROGRESS | {name: damage(None, kind)}, "threads": 2}, "last.pt")
 
 
+@pytest.mark.parametrize("name", ["reading", "computing"])
+def test_a_run_may_lack_the_clocks_of_later_versions_but_their_values_are_times(name):
+    assert name not in PROGRESS
+    require_sound({"progress": PROGRESS | {name: 0.5}, "threads": 2}, "last.pt")
+    for value in (-1.0, math.nan, "x", None):
+        with pytest.raises(InputError, match="its progress is "):
+            require_sound({"progress": PROGRESS | {name: value}, "threads": 2}, "last.pt")
+
+
 @pytest.mark.parametrize("state", [
     {"threads": 0}, {"threads": None}, {"threads": 2, "origin": {"licence": 1}}, {"threads": 2, "origin": [1]},
     {"threads": 2, "origin": {"x": torch.zeros(1)}},
