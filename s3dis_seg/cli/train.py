@@ -150,8 +150,8 @@ def add_arguments(parser):
     recipe.add_argument(
         "--keep-statistics",
         action=yes_or_no,
-        help="with --from: BatchNorm takes the checkpoint's mean and variance in training too, and keeps them (default in "
-        "recipe fine-tune)",
+        help="with --from: BatchNorm takes the mean and variance of the checkpoint in training too (default: "
+        "with recipe fine-tune)",
     )
     recipe.add_argument(
         "--grid",
@@ -269,7 +269,8 @@ def config_of(given):
         raise InputError("--keep-statistics keeps those of a checkpoint; name one by --from, or leave it away")
     if settings.get("keep_statistics") and settings.get("statistics_blocks"):
         raise InputError(
-            "BatchNorm's statistics are either kept or measured again; say --no-keep-statistics or --statistics-blocks 0"
+            "BatchNorm's statistics are either kept or measured again; say --no-keep-statistics or "
+            "--statistics-blocks 0"
         )
     if settings.get("published_blocks") and settings["grid"]:
         raise InputError("--recipe published takes blocks that are not thinned; leave --grid away")
