@@ -39,6 +39,7 @@ from s3dis_seg.training.estimate import estimate
 
 RESULTS, SPEED = "results.json", "speed.json"
 SCRATCH, TUNED = "scratch", "fine-tuned"
+LABELS = {SCRATCH: "from scratch", TUNED: "fine-tuned"}
 LONGER = 5  # times as many blocks from scratch as fine-tuned
 VALIDATIONS = {TUNED: 4, SCRATCH: 8}
 SCRATCH_LR = 2e-3  # with which the shipped weights were trained from scratch
@@ -303,16 +304,16 @@ def _draw(found, titles, path):
                 [_minutes(point, results) for point in run["points"]],
                 [100 * point["miou"] for point in run["points"]],
                 color=f"C{sizes.index(run['rooms'])}",
-                label=f"{run['rooms']} room{'s' if run['rooms'] > 1 else ''}, {run['kind']}",
+                label=f"{run['rooms']} room{'s' if run['rooms'] > 1 else ''}, {LABELS[run['kind']]}",
                 **style,
             )
         axis.set(xlabel="minutes of computing on two cores", ylabel="validation mIoU, %", title=title)
         axis.set_xlim(left=0)
-        axis.set_ylim(0, 100)
+        axis.set_ylim(0, 80)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=7, loc="lower right")
+        axis.legend(fontsize=7, loc="upper right")
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+        figure.savefig(temporary, dpi=90)
 
 
 if __name__ == "__main__":
