@@ -8,6 +8,7 @@ Examples:
   s3dis-seg train --data data/rooms --model resgcn28 --test-area 5 --out runs/area5
   s3dis-seg train --data data/rooms --model resgcn7 --channels 32 --num-points 1024 --epochs 5 --out runs/small
   s3dis-seg train --resume --out runs/area5
+  s3dis-seg train --data rooms --from resgcn14-s3dis-area6-lovasz --out runs/mine
   s3dis-seg train --data data/rooms --model resgcn28 --folds --out runs/six
 """
 
@@ -47,8 +48,8 @@ def add_arguments(parser):
         "--from",
         metavar="CHECKPOINT",
         dest="start",
-        help="begin with these weights instead of random ones: a file, or the name of shipped weights; network and "
-        "blocks are then those of the checkpoint unless flags say otherwise",
+        help="begin with these weights instead of random ones: a file (one of the authors' code needs --model), or the "
+        "name of shipped weights; network and blocks are then those of the checkpoint unless flags say otherwise",
     )
     run.add_argument(
         "--resume", action=yes_or_no, default=False, help="go on with the run in OUT, with its own settings"
@@ -115,7 +116,8 @@ def add_arguments(parser):
         "--freeze",
         metavar="STEPS",
         type=number(int, 0),
-        help="with --from: for so many steps only the layers after the backbone learn (default: 0)",
+        help="with --from: for so many steps only the layers after the backbone learn (default: 0, "
+        "recipe fine-tune: 20)",
     )
     recipe.add_argument(
         "--lr", metavar="RATE", type=number(float, 0, above=True), help=_help("learning rate at the start", "lr")
