@@ -172,7 +172,4 @@ def print_classes(rooms):
 
 def next_command(out):
     """The command that teaches the shipped network these classes. -> text"""
-    return (
-        f"s3dis-seg train --data {shlex.quote(str(out))} --from {DEFAULT_CHECKPOINT} --recipe modern "
-        "--num-points 1024 --epochs 10 --out runs/mine"
-    )
+    return f"s3dis-seg train --data {shlex.quote(str(out))} --from {DEFAULT_CHECKPOINT} --out runs/mine"
