@@ -29,6 +29,7 @@ from s3dis_seg.classes import S3DIS, UNLABELLED
 from s3dis_seg.cli.options import add_network_arguments, network_of, number, require_writable, seed
 from s3dis_seg.cli.progress import bar, duration
 from s3dis_seg.data.scans import READABLE, UNITS, UP, WRITABLE, read_scan, write_scan
+from s3dis_seg.data.scans.corrections import is_corrections
 from s3dis_seg.files import InputError
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 
@@ -236,10 +237,14 @@ def _targets(scans, folder):
 
 
 def _scans_of(folder):
-    scans = sorted(path for path in folder.iterdir() if path.suffix.lower() in READABLE and path.name[0] != ".")
+    scans = sorted(path for path in folder.iterdir() if _is_scan(path))
     if not scans:
         raise InputError(f"{folder} holds no scans; known formats: {', '.join(READABLE)}")
     return scans
+
+
+def _is_scan(path):
+    return path.suffix.lower() in READABLE and path.name[0] != "." and not is_corrections(path)
 
 
 def _require_room(path, out, num_points):

@@ -7,6 +7,7 @@ at the very next step. `torchrun --nproc-per-node 2 tools/train.py ...` trains w
 Examples:
   s3dis-seg train --data data/rooms --model resgcn28 --test-area 5 --out runs/area5
   s3dis-seg train --data data/rooms --model resgcn7 --channels 32 --num-points 1024 --epochs 5 --out runs/small
+  s3dis-seg train --data corrected --from resgcn14-s3dis-area6-lovasz --recipe corrections --out runs/corrected
   s3dis-seg train --resume --out runs/area5
   s3dis-seg train --data data/rooms --model resgcn28 --folds --out runs/six
 """
@@ -32,6 +33,7 @@ OVERRIDES = (
     "channels", "k", "blocks", "conv", "block", "graph", "dilation", "epsilon", "dropout",
     "edge_drop", "norm", "fusion",
 )  # fmt: skip
+NOT_VALIDATED = ("published", "corrections")  # recipes: the paper validates on nothing, corrections are too few
 DEFAULTS = {setting.name: setting.default for setting in fields(TrainConfig)}
 
 
@@ -283,8 +285,8 @@ def _rooms(given, recipe):
     from s3dis_seg.data.splits import split_rooms
 
     choices = {name: given[name] for name in SPLIT if name in given}
-    if recipe == "published" and "split_file" not in choices:
-        choices.setdefault("val_rooms", [])  # the paper validates on nothing
+    if recipe in NOT_VALIDATED and "split_file" not in choices:
+        choices.setdefault("val_rooms", [])
     split = split_rooms(open_rooms(given["data"]), **choices)
     return {
         "train_rooms": tuple(room.name for room in split.train),
@@ -296,7 +298,7 @@ def _rooms(given, recipe):
 
 def _about_validation(config, given):
     """What to say where nobody has chosen the rooms for validation. Yields sentences."""
-    if config.recipe == "published" or any(name in given for name in ("val_rooms", "split_file")):
+    if config.recipe in NOT_VALIDATED or any(name in given for name in ("val_rooms", "split_file")):
         return
     if not config.val_rooms:
         yield (

@@ -44,7 +44,7 @@ def write_scan(path: str | os.PathLike, scan: Scan, keep_rgb: bool = False) -> d
             raise InputError(f"cannot write {path}: {name} has {len(values):,} values for {len(scan):,} points")
     same_format = scan.path is not None and _WRITERS.get(Path(scan.path).suffix.lower()) is writer
     source = scan.source if same_format else None
-    if writer is ply.write and scan.predictions is not None:
+    if writer is ply.write and "prediction" in columns:
         source = with_classes(source, scan.classes)
     with replacing(path) as temporary:
         writer(temporary, columns, source)
