@@ -19,7 +19,7 @@ HELP = (
     "last class back, V changes the colours, W saves, H this help, Q saves and closes; mouse: left button turns, right "
     "button moves, wheel zooms"
 )
-_MARK = np.array((255, 0, 255), np.uint8)  # the present region
+_MARK = np.array((255, 128, 0), np.uint8)  # the present region; orange is no colour of S3DIS
 _VIEWS = ("scan", "classes", "plain")  # what V goes through
 _PALE = 0.45  # how much of its colour what surrounds the region keeps in the view of classes
 _AROUND = 0.7  # metres around the region that are in the picture at least

@@ -17,7 +17,9 @@ def block(place, count=60, size=0.3, seed=0):
 def scan_of(*parts, **columns):
     """A scan of (points, prediction, confidence)."""
     scan = Scan(np.concatenate([xyz for xyz, _, _ in parts]), columns=columns)
-    scan.predictions = np.repeat(np.array([label for _, label, _ in parts], np.uint8), [len(xyz) for xyz, _, _ in parts])
+    scan.predictions = np.repeat(
+        np.array([label for _, label, _ in parts], np.uint8), [len(xyz) for xyz, _, _ in parts]
+    )
     scan.confidence = np.repeat(np.array([sure for *_, sure in parts], np.float32), [len(xyz) for xyz, _, _ in parts])
     return scan
 

@@ -128,7 +128,9 @@ def test_a_copy_has_the_corrected_classes_and_all_else_as_it_was(tmp_path, suffi
     assert (copy.predictions == np.where(labels == 255, scan.predictions, labels)).all()
     assert (copy.confidence[3:9] == 1).all() and (copy.confidence[9:] == scan.confidence[9:]).all()
     assert (copy.rgb == scan.rgb).all() and (copy.columns["intensity"] == np.arange(30)).all()
-    red = copy.columns["class_red" if keep_rgb else "red"].astype(int) // (257 if suffix == ".las" and not keep_rgb else 1)
+    red = copy.columns["class_red" if keep_rgb else "red"].astype(int) // (
+        257 if suffix == ".las" and not keep_rgb else 1
+    )
     assert (red == COLORS[copy.predictions][:, 0]).all()
 
 
