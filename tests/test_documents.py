@@ -43,8 +43,8 @@ def commands_in(text):
 
 
 def is_a_command(words):
-    """Not a mere mention such as `s3dis-seg train` or `s3dis-seg --help`, nor the tool that is no command."""
-    return len(words) > 1 and not words[0].startswith("-") and words[0] != "fuzz"
+    """Not a mere mention such as `s3dis-seg train` or `s3dis-seg --help`, nor the tools that are no commands."""
+    return len(words) > 1 and not words[0].startswith("-") and words[0] not in ("fuzz", "fine_tuning")
 
 
 def test_commands_are_found_wherever_they_stand():
@@ -124,7 +124,7 @@ def test_the_commands_of_the_three_users_run(user, monkeypatch, capsys):
 
 
 MY_LABELS = np.array([10, 2, 6, 6, 6, 20, 21, 64, 65, 66, 30, 70, 0])  # what the page's scans have for S3DIS's classes
-FINE_TUNED = "--num-points 256 --block-size 2 --grid 0.1 --epochs 1 --batch-size 4 --statistics-blocks 4"
+FINE_TUNED = "--num-points 256 --block-size 2 --grid 0.1 --epochs 1 --epoch-blocks 8"
 
 
 def test_the_commands_about_own_classes_run_in_their_order(tmp_path, monkeypatch, capsys):

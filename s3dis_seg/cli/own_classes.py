@@ -214,12 +214,5 @@ def print_classes(rooms):
 
 def next_command(out, corrections=False):
     """The command that teaches the shipped network these classes, or corrections. -> text"""
-    if corrections:
-        return (
-            f"s3dis-seg train --data {shlex.quote(str(out))} --from {DEFAULT_CHECKPOINT} --recipe corrections "
-            "--out runs/corrected"
-        )
-    return (
-        f"s3dis-seg train --data {shlex.quote(str(out))} --from {DEFAULT_CHECKPOINT} --recipe modern "
-        "--num-points 1024 --epochs 10 --out runs/mine"
-    )
+    train = f"s3dis-seg train --data {shlex.quote(str(out))} --from {DEFAULT_CHECKPOINT}"
+    return f"{train} --recipe corrections --out runs/corrected" if corrections else f"{train} --out runs/mine"

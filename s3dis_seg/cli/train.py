@@ -34,6 +34,7 @@ OVERRIDES = (
     "edge_drop", "norm", "fusion",
 )  # fmt: skip
 NOT_VALIDATED = ("published", "corrections")  # recipes: the paper validates on nothing, corrections are too few
+BLOCKS_OF_A_CHECKPOINT = ("num_points", "block_size", "grid", "frame_size", "normalization")
 DEFAULTS = {setting.name: setting.default for setting in fields(TrainConfig)}
 
 
@@ -92,10 +93,18 @@ def add_arguments(parser):
         choices=RECIPES,
         help="standard: published optimisation, 2 cm grid, frame of 8 m (default); published: also the published "
         "blocks, no thinning, no validation, last weights; modern: augmentation, cosine schedule with warm-up, weight "
-        "decay 0.01, label smoothing 0.1, fresh statistics over 96 blocks",
+        "decay 0.01, label smoothing 0.1, fresh statistics over 96 blocks; fine-tune (default with --from): as modern, "
+        f"for a few scans: {_told_fine_tune()}",
     )
     recipe.add_argument(
         "--epochs", metavar="N", type=number(int, 1), help=_help("passes over the training blocks", "epochs")
+    )
+    recipe.add_argument(
+        "--epoch-blocks",
+        metavar="N",
+        type=number(int, 0),
+        help="blocks of an epoch, after which there is a validation, whatever the number of rooms (default: 0, every "
+        "block once)",
     )
     recipe.add_argument("--batch-size", metavar="B", type=number(int, 1), help=_help("blocks a step", "batch_size"))
     recipe.add_argument(
@@ -139,6 +148,12 @@ def add_arguments(parser):
         type=number(int, 0),
         help="measure BatchNorm's statistics again over N training blocks before each validation (default: 0, "
         "keep the running ones; recipe modern: 96)",
+    )
+    recipe.add_argument(
+        "--keep-statistics",
+        action=yes_or_no,
+        help="with --from: BatchNorm takes the checkpoint's mean and variance in training too, and keeps them (default in "
+        "recipe fine-tune)",
     )
     recipe.add_argument(
         "--grid",
@@ -189,6 +204,14 @@ def _help(what, setting):
     return f"{what + ' ' if what else ''}(default: {DEFAULTS[setting]})"
 
 
+def _told_fine_tune():
+    settings = RECIPES["fine-tune"]
+    return (
+        f"{settings['epochs']} epochs of {settings['epoch_blocks']} blocks of {settings['num_points']} points, batch "
+        f"{settings['batch_size']}, backbone frozen for {settings['freeze']} steps, BatchNorm's statistics kept"
+    )
+
+
 def run(arguments):
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     if "folds" in given:
@@ -234,14 +257,22 @@ def config_of(given):
     """The settings of a new run. -> TrainConfig"""
     if "data" not in given:
         raise InputError("name the folder of the rooms by --data (made by s3dis-seg prepare)")
-    recipe = given.get("recipe", DEFAULTS["recipe"])
-    settings = RECIPES[recipe] | {name: given[name] for name in DEFAULTS if name in given}
+    recipe = given.get("recipe", "fine-tune" if given.get("start") else DEFAULTS["recipe"])
+    settings = RECIPES[recipe] | {name: given[name] for name in DEFAULTS if name in given} | {"recipe": recipe}
     overrides = _overrides(given)
     if given.get("start"):
-        before, changes = _settings_of(given["start"])
+        before, changes = _settings_of(given["start"], given.get("model"), overrides)
         settings, overrides = before | settings, (changes if "model" not in given else {}) | overrides
+    elif recipe == "fine-tune":
+        raise InputError("--recipe fine-tune begins with a checkpoint; name one by --from, or take another recipe")
     elif settings.get("freeze"):
         raise InputError("--freeze keeps layers of a checkpoint as they are; name one by --from, or leave it away")
+    elif settings.get("keep_statistics"):
+        raise InputError("--keep-statistics keeps those of a checkpoint; name one by --from, or leave it away")
+    if settings.get("keep_statistics") and settings.get("statistics_blocks"):
+        raise InputError(
+            "BatchNorm's statistics are either kept or measured again; say --no-keep-statistics or --statistics-blocks 0"
+        )
     if settings.get("published_blocks") and settings["grid"]:
         raise InputError("--recipe published takes blocks that are not thinned; leave --grid away")
     if settings.get("published_blocks") and settings.get("block_size", 1.0) != 1.0:
@@ -251,16 +282,19 @@ def config_of(given):
     return TrainConfig(**settings | _rooms(given, recipe) | {"overrides": overrides})
 
 
-def _settings_of(checkpoint):
-    """Network and blocks of a checkpoint. -> settings of a TrainConfig, overrides of the named network"""
-    from s3dis_seg.models.checkpoint import load_checkpoint
-    from s3dis_seg.models.config import model_config
+def _settings_of(checkpoint, model, overrides):
+    """Network and blocks of a checkpoint. -> settings of a TrainConfig, overrides of the named network
 
-    _, card = load_checkpoint(checkpoint)
+    model, overrides: the network that the flags name, which a file in the official layout does not know itself.
+    """
+    from s3dis_seg.models.config import model_config
+    from s3dis_seg.training.start import load_start
+
+    _, card = load_start(checkpoint, model, overrides)
     name = card.model or DEFAULTS["model"]
     found, named = asdict(card.config), asdict(model_config(name))
     overrides = {key: found[key] for key in OVERRIDES if found[key] != named[key]}
-    blocks = {key: getattr(card.blocks, key) for key in ("num_points", "block_size", "grid", "frame_size")}
+    blocks = {key: getattr(card.blocks, key) for key in BLOCKS_OF_A_CHECKPOINT}
     return {"model": name} | blocks, overrides
 
 
@@ -386,7 +420,7 @@ class _Display:
         self.say(
             f"{config.model}: {plan.parameters:,} parameters; {len(config.train_rooms)} rooms train, "
             f"{len(config.val_rooms)} validate, {len(config.test_rooms)} are left out\n"
-            f"{plan.blocks:,} blocks an epoch in {plan.steps_per_epoch:,} steps of {batch}, {config.epochs} epochs, "
+            f"{_told_epoch(plan)} in {plan.steps_per_epoch:,} steps of {batch}, {config.epochs} epochs, "
             f"on {plan.device}" + (f" with {plan.processes} processes" if plan.processes > 1 else "")
         )
         total = plan.config.epochs * plan.steps_per_epoch * batch
@@ -423,6 +457,12 @@ class _Display:
         else:
             done = _done(outcome, self.plan.steps_per_epoch)
             self.say(f"{outcome.reason} {done}, all of it saved; go on with: s3dis-seg train --resume --out {out}")
+
+
+def _told_epoch(plan):
+    if not plan.config.epoch_blocks:
+        return f"{plan.blocks:,} blocks an epoch"
+    return f"{plan.blocks:,} blocks, of which each epoch takes the next {plan.steps_per_epoch * plan.batch_size:,},"
 
 
 def _done(outcome, steps_per_epoch):

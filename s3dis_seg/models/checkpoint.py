@@ -88,6 +88,11 @@ def load_checkpoint(path: str | Path, model: str | None = None, **overrides) -> 
     return network.eval(), card
 
 
+def knows_its_network(path):
+    """Whether a checkpoint says which network it holds; one in the layout of lightaime/deep_gcns_torch does not."""
+    return _read(find_checkpoint(path))[0].get("format") == FORMAT
+
+
 def load_training_state(path):
     """What `save_checkpoint` was given to resume from. -> dict. InputError when the file has none."""
     path = find_checkpoint(path)

@@ -169,12 +169,11 @@ def _add_things_on_table(scene, pose, width, depth, rng, height=0.74):
 
 def add_clutter(scene, floor, walls, size, rng):
     """Add boxes, bins, plants, bags and balls on the floor, posters on the walls, and a projector."""
-    things = [_carton, _bin, _plant, _bag, _ball]
     for _ in range(rng.integers(7, 13)):
         x, y = rng.uniform(0.25, size[:2] - 0.25)
         if floor.claim(x, y, 0.4, 0.4):
-            thing = things[rng.integers(len(things))]
-            thing(scene.new("clutter", Pose(x, y, rng.uniform(0, 2 * np.pi))), rng)
+            kind = KINDS_OF_CLUTTER[rng.integers(len(KINDS_OF_CLUTTER))]
+            _CLUTTER[kind](scene.new("clutter", Pose(x, y, rng.uniform(0, 2 * np.pi)), kind), rng)
     for wall, along, _ in list(places_along(rng, walls, 0.7))[: rng.integers(2, 5)]:
         if wall.is_plain(along - 0.3, along + 0.3):
             half, z = rng.uniform(0.15, 0.3), rng.uniform(1.4, 1.7)
@@ -244,3 +243,7 @@ def _ball(box, rng):
         0.5,
         shape=ELLIPSOID,
     )
+
+
+_CLUTTER = {"carton": _carton, "bin": _bin, "plant": _plant, "bag": _bag, "ball": _ball}
+KINDS_OF_CLUTTER = tuple(_CLUTTER)

@@ -9,25 +9,47 @@ from pathlib import Path
 
 import numpy as np
 
-from s3dis_seg.classes import CLASSES
+from s3dis_seg.classes import CLASSES, COLORS, S3DIS, Classes, default_colors
 from s3dis_seg.data.rooms.room import room_of
 from s3dis_seg.files import replacing
-from s3dis_seg.synthetic.furniture import add_bookcases, add_chairs, add_clutter, add_desks, add_sofas, add_table
+from s3dis_seg.synthetic.furniture import (
+    KINDS_OF_CLUTTER,
+    add_bookcases,
+    add_chairs,
+    add_clutter,
+    add_desks,
+    add_sofas,
+    add_table,
+)
 from s3dis_seg.synthetic.scene import Scene, scan
 from s3dis_seg.synthetic.structure import Floor, Wall, add_openings, add_structure
 
 
-def synthetic_room(seed, density=1500.0, name="Area_1_office_1"):
+def synthetic_room(seed, density=1500.0, name="Area_1_office_1", own_classes=()):
     """A furnished room. -> Room of roughly 150 * density points
 
     seed: an int or a sequence of ints; the same seed gives the same room. density: points a square metre of surface.
     name: "office", "conferenceRoom" or "lounge" in it chooses the furniture; an office else.
+    own_classes: what S3DIS calls clutter and here gets a class of its own, behind the 13: some of KINDS_OF_CLUTTER.
     """
     rng = np.random.default_rng(seed)
     scene, size = _furnished(rng, _kind(name))
-    xyz, rgb, instances, classes = scan(scene, size, rng, density)
-    labels = np.array([CLASSES.index(class_name) for class_name in classes], np.uint8)[instances]
-    return room_of(name, xyz, rgb, labels, instances, source=f"synthetic room, seed {seed}")
+    xyz, rgb, instances, objects = scan(scene, size, rng, density)
+    classes = _with_own(own_classes)
+    names = [kind if kind in own_classes else class_name for class_name, kind in objects]
+    labels = np.array([classes.names.index(class_name) for class_name in names], np.uint8)[instances]
+    return room_of(name, xyz, rgb, labels, instances, source=f"synthetic room, seed {seed}", classes=classes)
+
+
+def _with_own(names):
+    """The classes of S3DIS, and some kinds of clutter behind them. -> Classes"""
+    unknown = [name for name in names if name not in KINDS_OF_CLUTTER]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no kind of clutter; there are {', '.join(KINDS_OF_CLUTTER)}")
+    if not names:
+        return S3DIS
+    colors = default_colors([*map(tuple, COLORS.tolist()), *[None] * len(names)])
+    return Classes((*CLASSES, *names), colors, ()).numbered()
 
 
 def _kind(name):

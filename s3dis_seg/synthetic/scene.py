@@ -34,12 +34,14 @@ class Scene:
 
     def __init__(self):
         self.classes = []  # of each object
+        self.kinds = []  # of each object: what it is, where its class says less, such as a "plant" among the clutter
         self.boxes = []
 
-    def new(self, class_name, pose):
+    def new(self, class_name, pose, kind=None):
         """Start an object. -> a function that adds boxes to it; it takes their corners in the frame of `pose`."""
         instance = len(self.classes)
         self.classes.append(class_name)
+        self.kinds.append(kind or class_name)
 
         def box(low, high, color, second=None, period=(0, 0), duty=0.1, faces=_ALL, shape=BOX):
             """Add a box.
@@ -110,7 +112,7 @@ def rotated(vectors, yaw):
 
 
 def scan(scene, size, rng, density):
-    """The points a scanner records of a room. -> xyz (P, 3), rgb (P, 3), instances (P,), class name of each instance
+    """The points a scanner records of a room. -> xyz (P, 3), rgb (P, 3), instances (P,), (class, kind) of each instance
 
     xyz is float64, rounded to millimetres; rgb uint8; instances int32. size: (3,) of the room; density: points a square
     metre of surface. An object that no point shows is left out.
@@ -124,8 +126,8 @@ def scan(scene, size, rng, density):
     rank = np.argsort(np.argsort([f"{name} {i:06d}" for i, name in enumerate(scene.classes)]))
     order = np.argsort(rank[instances], kind="stable")
     present, instances = np.unique(rank[instances[order]], return_inverse=True)
-    names = sorted(scene.classes)
-    return np.round(xyz[order], 3), rgb[order], instances.astype(np.int32), [names[i] for i in present]
+    objects = sorted(zip(rank, scene.classes, scene.kinds))
+    return np.round(xyz[order], 3), rgb[order], instances.astype(np.int32), [objects[i][1:] for i in present]
 
 
 def _visible(xyz, size, rng, positions=4):

@@ -7,12 +7,14 @@ LARGEST_SEED = 2**64 - 1  # that torch takes
 AMP = ("off", "bf16", "fp16")
 CLASS_WEIGHTS = ("none", "sqrt")
 SCHEDULES = ("halving", "cosine")
+NORMALIZATIONS = ("none", "official")  # see data/blocks/features.py
 
 # What the name of a recipe changes in a TrainConfig.
 # "standard": the published optimisation, on blocks of even density that suit a hall as well.
 # "published": exactly as the paper, with DeepGCN's own blocks and no validation; the last weights are the result.
 # "corrections": a few scans that were corrected, from the weights that labelled them; the last weights are the result.
 # "modern": what later networks on S3DIS train with.
+# "fine-tune": a few scans with other classes, beginning with a checkpoint; takes minutes on a CPU, however many scans.
 RECIPES = {
     "standard": {},
     "published": {"grid": 0.0, "frame_size": math.inf, "published_blocks": True},
@@ -31,6 +33,19 @@ RECIPES = {
         "label_smoothing": 0.1,
         "statistics_blocks": 96,
     },
+    "fine-tune": {
+        "augment": True,
+        "schedule": "cosine",
+        "weight_decay": 0.01,
+        "label_smoothing": 0.1,
+        "keep_statistics": True,
+        "num_points": 1024,
+        "batch_size": 4,
+        "epochs": 10,
+        "epoch_blocks": 80,
+        "freeze": 20,
+        "lr": 1e-3,
+    },
 }
 
 
@@ -41,7 +56,10 @@ class TrainConfig:
     data: the folder of the rooms. start: the checkpoint whose weights the network begins with, "" for random ones; see
     start.py. train_rooms, val_rooms, test_rooms: names of rooms; the last are only remembered.
     overrides: settings of DeepGCNConfig that differ from the named model's.
-    block_size, grid and frame_size: metres, see BlockSettings. published_blocks: draw blocks as PointNet did.
+    block_size, grid and frame_size (metres) and normalization: see BlockSettings. published_blocks: draw blocks as
+    PointNet did.
+    epoch_blocks: how many blocks make an epoch, after which there is a validation; 0: every block once. The blocks are
+    taken in turn, so an epoch may be a part of them, or have some of them several times.
     batch_size: blocks a step of the optimizer, over all processes. accumulate: in how many parts a process computes
     its share of a step, to save memory. The loss stays the same mean, but BatchNorm normalises each part on its own.
     schedule: "halving" (every 20 epochs) or "cosine" (a warm-up, then down to zero at the end of the last epoch).
@@ -50,6 +68,7 @@ class TrainConfig:
     cross entropy; see losses.py.
     statistics_blocks: over how many training blocks BatchNorm's statistics are measured again before each validation
     and at the end, see statistics.py; 0 keeps the running ones.
+    keep_statistics: BatchNorm normalises with the statistics of the checkpoint, in training as well, and keeps them.
     amp: one of AMP. val_every: epochs between two validations. deterministic: the same result every time on CUDA too.
     """
 
@@ -67,9 +86,11 @@ class TrainConfig:
     block_size: float = 1.0
     grid: float = 0.02
     frame_size: float = 8.0
+    normalization: str = "none"
     published_blocks: bool = False
     augment: bool = False
     epochs: int = 100
+    epoch_blocks: int = 0
     batch_size: int = 16
     accumulate: int = 1
     lr: float = 1e-3
@@ -79,6 +100,7 @@ class TrainConfig:
     class_weights: str = "none"
     lovasz: float = 0.0
     statistics_blocks: int = 0
+    keep_statistics: bool = False
     amp: str = "off"
     seed: int = 0
     val_every: int = 1

@@ -29,7 +29,7 @@ def count_blocks(config: TrainConfig) -> tuple[int, float]:
     """The work of a run. -> blocks trained on over all epochs; all blocks, as many as would take the same time"""
     data = open_data(config)
     validations = math.ceil(config.epochs / config.val_every) if data.validation else 0
-    trained = config.epochs * len(data.training)
+    trained = config.epochs * (config.epoch_blocks or len(data.training))
     others = validations * (len(data.validation or ()) + config.statistics_blocks)
     return trained, trained + _WITHOUT_GRADIENTS * others
 

@@ -69,7 +69,10 @@ def open_data(config):
     if not config.train_rooms:
         raise InputError(f"no room of {config.data} is left to train on; test or validate on fewer")
     training, validation = ([rooms[name] for name in names] for names in (config.train_rooms, config.val_rooms))
-    settings = BlockSettings(config.num_points, config.block_size, config.grid, config.frame_size)
+    normalization = config.normalization
+    settings = BlockSettings(
+        config.num_points, config.block_size, config.grid, config.frame_size, normalization=normalization
+    )
     if training[0].has_all_points:
         settings = replace(settings, tallest=tallest([room.path for room in training]))
     else:
@@ -98,7 +101,7 @@ def _blocks(config, settings, rooms, is_training):
     """The blocks of some rooms, as the settings of the run want them. -> dataset"""
     stride = STRIDE if is_training else VALIDATION_STRIDE
     if config.published_blocks or not rooms[0].has_all_points:
-        return blocks_as_published(rooms, stride, config.num_points, config.seed)
+        return blocks_as_published(rooms, stride, config.num_points, config.seed, config.normalization)
     change = augment if config.augment and is_training else None
     paths = [room.path for room in rooms]
     return BlockDataset(paths, settings, stride * settings.block_size, is_training, config.seed, change)
@@ -134,20 +137,32 @@ class EpochIndexed(Dataset):
 class Steps(Sampler):
     """Which blocks this process takes in each remaining step of the present epoch of `progress`.
 
-    Yields lists of (epoch, number of the block). Every epoch is shuffled anew. The last blocks, too few for a batch,
-    are left out of the epoch. A batch is dealt out to the processes, which together take what one alone would.
+    Yields lists of (pass, number of the block). A pass takes every block once, in an order of its own. An epoch is a
+    pass without the last blocks, too few for a batch; or, with `in_turn`, the next so many blocks of passes without an
+    end. A batch is dealt out to the processes, which together take what one alone would.
     """
 
-    def __init__(self, num_blocks, batch_size, num_steps, seed, progress, team):
+    def __init__(self, num_blocks, batch_size, num_steps, seed, progress, team, in_turn=False):
         self.num_blocks, self.batch_size, self.num_steps, self.seed = num_blocks, batch_size, num_steps, seed
-        self.progress, self.team = progress, team
+        self.progress, self.team, self.in_turn = progress, team, in_turn
 
     def __iter__(self):
-        epoch = self.progress.epoch
-        order = np.random.default_rng((self.seed, epoch)).permutation(self.num_blocks).tolist()
+        epoch, count = self.progress.epoch, self.num_steps * self.batch_size
+        order = self._in_turn(epoch * count, count) if self.in_turn else self._pass(epoch)
         for step in range(self.progress.step, self.num_steps):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield [(epoch, number) for number in batch[self.team.rank :: self.team.size]]
+            yield batch[self.team.rank :: self.team.size]
+
+    def _pass(self, number):
+        order = np.random.default_rng((self.seed, number)).permutation(self.num_blocks).tolist()
+        return [(number, block) for block in order]
+
+    def _in_turn(self, start, count):
+        """The blocks `start` to `start + count` of all passes, one after the other."""
+        first, last = start // self.num_blocks, (start + count - 1) // self.num_blocks
+        passes = [item for number in range(first, last + 1) for item in self._pass(number)]
+        start -= first * self.num_blocks
+        return passes[start : start + count]
 
     def __len__(self):
         return self.num_steps - self.progress.step
@@ -167,7 +182,7 @@ def batches(config, num_blocks, team):
             f"the training rooms make {num_blocks} blocks, too few for {parts} parts a step; "
             "add rooms, or lower --accumulate or the number of processes"
         )
-    return batch_size, num_blocks // batch_size
+    return batch_size, max((config.epoch_blocks or num_blocks) // batch_size, 1)
 
 
 def make_loader(dataset, team, workers=None, keep_workers=False, **options):

@@ -39,7 +39,7 @@ from s3dis_seg.training.run import (
     stored_run,
 )
 from s3dis_seg.training.start import begin_with, told_of_start
-from s3dis_seg.training.statistics import quieten_silent_channels, renew_statistics
+from s3dis_seg.training.statistics import norms_of, quieten_silent_channels, renew_statistics
 from s3dis_seg.training.stored import restore_optimizer, restore_scaler
 
 HALVING = 20  # epochs between two halvings of the learning rate
@@ -77,7 +77,7 @@ def train(
         data = open_data(config)
         batch_size, num_steps = batches(config, len(data.training), team)
         if config.freeze and team.size > 1:
-            raise InputError("--freeze works with one process only; leave torchrun or --freeze away")
+            raise InputError("layers are frozen with one process only; leave torchrun away, or say --freeze 0")
         _require_steps(config, stored, num_steps, out)
         state = first_state(config, data, team, operations, stored, out / "last.pt")
         plan = _plan(config, data, state, batch_size, num_steps, team)
@@ -123,7 +123,8 @@ def first_state(config, data, team, operations=FAST, stored=None, path=None):
         model.load_state_dict(stored["weights"])
         origin = stored.get("origin", {})
     else:
-        origin = begin_with(config.start, model, data.class_names) if config.start else {}
+        named = config.model, config.overrides
+        origin = begin_with(config.start, model, data.class_names, *named) if config.start else {}
     model.to(team.device)
     scaler = torch.amp.GradScaler(team.device.type, enabled=config.amp == "fp16")
     state = RunState(model, make_optimizer(model, config), scaler, Progress(), origin)
@@ -154,7 +155,8 @@ def _epochs(run):
     weights = class_weights(config.class_weights, data.training.class_counts)
     weights = None if weights is None else weights.to(run.team.device)
     parallel = _parallel(state.model, run.team)
-    steps = Steps(plan.blocks, plan.batch_size, plan.steps_per_epoch, config.seed, state.progress, run.team)
+    in_turn = config.epoch_blocks > 0
+    steps = Steps(plan.blocks, plan.batch_size, plan.steps_per_epoch, config.seed, state.progress, run.team, in_turn)
     loader = make_loader(EpochIndexed(data.training), run.team, run.workers, keep_workers=True, batch_sampler=steps)
     while state.progress.epoch < config.epochs:
         reason = _steps_of_epoch(run, parallel, loader, weights)
@@ -216,7 +218,7 @@ def _step(state, parallel, batch, lr, number, config, team, weights):
     """One step of the optimizer. number: of the step, counted from 0 over all epochs. -> as `gradients`"""
     for group in state.optimizer.param_groups:
         group["lr"] = lr
-    set_training(state.model, frozen=number < config.freeze)
+    set_training(state.model, number < config.freeze, config.keep_statistics)
     _seed_step(state.model, config.seed, number, team)
     sums = gradients(parallel, *batch, config, state.scaler, team, weights)
     state.scaler.step(state.optimizer)
@@ -225,12 +227,17 @@ def _step(state, parallel, batch, lr, number, config, team, weights):
     return sums
 
 
-def set_training(model, frozen=False):
-    """Training mode. frozen: head and backbone get no gradients and keep their BatchNorm statistics."""
+def set_training(model, frozen=False, keep_statistics=False):
+    """Training mode. frozen: head and backbone get no gradients and keep their BatchNorm statistics.
+
+    keep_statistics: every BatchNorm normalises with the running statistics it has, which stay as they are.
+    """
     model.train()
     for part in (model.head, model.backbone):
         part.train(not frozen)
         part.requires_grad_(not frozen)
+    for norm in norms_of(model) if keep_statistics else ():
+        norm.eval()
 
 
 def gradients(model, features, labels, config, scaler, team, weights=None):

@@ -4,19 +4,30 @@ from dataclasses import replace
 from pathlib import Path
 
 from s3dis_seg.files import InputError
-from s3dis_seg.models.checkpoint import load_checkpoint
+from s3dis_seg.models.checkpoint import knows_its_network, load_checkpoint
 
 _LAST = "prediction.2."  # the layer with a row for every class
 
 
-def begin_with(path, model, class_names):
+def load_start(path, model=None, overrides=None):
+    """A checkpoint to begin with. -> DeepGCN, Card
+
+    model, overrides: the network as `model_config` takes it, for a file in the layout of lightaime/deep_gcns_torch; a
+    file of ours knows its own, and these are ignored.
+    """
+    if knows_its_network(path):
+        return load_checkpoint(path)
+    return load_checkpoint(path, model, **overrides or {})
+
+
+def begin_with(path, model, class_names, name=None, overrides=None):
     """Fill `model` with the weights of a checkpoint. -> dict of what these weights have seen, for the card
 
     The networks must be alike but for the number of classes. A class that the checkpoint knows by the same name keeps
     its row of the last layer; a class that is new to it, or of which it has never seen a point, has the random row that
-    it has in `model`. InputError where the networks differ.
+    it has in `model`. name, overrides: as for `load_start`. InputError where the networks differ.
     """
-    before, card = load_checkpoint(path)
+    before, card = load_start(path, name, overrides)
     if replace(before.config, num_classes=model.config.num_classes) != model.config:
         raise InputError(f"{path} holds another network than the flags describe; leave --model and its flags away")
     state, wanted = before.state_dict(), model.state_dict()

@@ -31,7 +31,7 @@ def renew_statistics(model: nn.Module, batches: Iterable[torch.Tensor], frozen: 
     loaded checkpoint as well. frozen: parts of the model that use the statistics they have, and keep them.
     Afterwards every module has the mode and the momentum it had.
     """
-    norms = _norms(model, frozen)
+    norms = norms_of(model, frozen)
     modes = {module: module.training for module in model.modules()}
     means, variances = {norm: [] for norm in norms}, {norm: [] for norm in norms}
     try:
@@ -61,14 +61,14 @@ def quieten_silent_channels(model: nn.Module, frozen: Sequence[nn.Module] = ()) 
     that keep their statistics. -> number of channels
     """
     number = 0
-    for norm in _norms(model, frozen):
+    for norm in norms_of(model, frozen):
         least = LEAST_VARIANCE * float(norm.running_var.median())
         number += int((norm.running_var < least).sum())
         norm.running_var.clamp_(min=least)
     return number
 
 
-def _norms(model, frozen):
+def norms_of(model, frozen=()):
     """Every BatchNorm of a model but for those of its frozen parts. -> list of modules"""
     kept = {module for part in frozen for module in part.modules()}
     return [module for module in model.modules() if isinstance(module, nn.BatchNorm1d) and module not in kept]

@@ -10,9 +10,23 @@ from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.files import InputError
 from s3dis_seg.models.card import faults_of_blocks, is_integer, is_list_of_texts, is_number, is_words
 from s3dis_seg.models.config import model_config, shortened
-from s3dis_seg.training.config import AMP, CLASS_WEIGHTS, LARGEST_SEED, RECIPES, SCHEDULES, TrainConfig
+from s3dis_seg.training.config import (
+    AMP,
+    CLASS_WEIGHTS,
+    LARGEST_SEED,
+    NORMALIZATIONS,
+    RECIPES,
+    SCHEDULES,
+    TrainConfig,
+)
 
-_CHOICES = {"recipe": RECIPES, "schedule": SCHEDULES, "class_weights": CLASS_WEIGHTS, "amp": AMP}
+_CHOICES = {
+    "recipe": RECIPES,
+    "schedule": SCHEDULES,
+    "class_weights": CLASS_WEIGHTS,
+    "amp": AMP,
+    "normalization": NORMALIZATIONS,
+}
 _LEAST = {"epochs": 1, "batch_size": 1, "accumulate": 1, "val_every": 1}  # of whole numbers; of the others it is 0
 
 

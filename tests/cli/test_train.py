@@ -22,7 +22,8 @@ from s3dis_seg.files import InputError
 from s3dis_seg.models.card import Card
 from s3dis_seg.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 from s3dis_seg.models.zoo import create_model
-from s3dis_seg.training import RunOutcome, Watcher, stored_config
+from s3dis_seg.training import RECIPES, RunOutcome, Watcher, stored_config
+from tests.models.official_layout import to_official
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = "--blocks 3 --channels 8 --k 4 --num-points 128 --batch-size 4 --workers 0 --device cpu".split()  # noqa: SIM905
@@ -85,6 +86,29 @@ def test_a_checkpoint_to_begin_with_brings_its_network_and_its_blocks(rooms, tmp
     assert (config.num_points, config.overrides["epsilon"]) == (512, 0.5)
 
 
+def test_a_checkpoint_to_begin_with_brings_the_recipe_for_a_few_scans(rooms, tmp_path):
+    before, tuned = a_checkpoint(tmp_path, num_points=2048, grid=0.03), RECIPES["fine-tune"]
+    config = config_of(rooms, "--from", before)
+    assert config.recipe == "fine-tune" and config.grid == 0.03
+    assert {name: getattr(config, name) for name in tuned} == tuned
+    config = config_of(rooms, "--from", before, "--epochs", "3", "--epoch-blocks", "0", "--freeze", "0")
+    assert (config.epochs, config.epoch_blocks, config.freeze, config.lr) == (3, 0, 0, tuned["lr"])
+    assert config_of(rooms, "--from", before, "--recipe", "standard").epochs == 100
+    with pytest.raises(InputError, match="fine-tune begins with a checkpoint; name one by --from"):
+        config_of(rooms, "--recipe", "fine-tune")
+
+
+def test_a_file_in_the_official_layout_is_begun_with_once_its_network_is_named(rooms, tmp_path):
+    network = create_model("resgcn7", channels=8, k=4)
+    torch.save(to_official(network.state_dict()), tmp_path / "official.pth")
+    words = ["--from", str(tmp_path / "official.pth")]
+    with pytest.raises(InputError, match="has the official layout, which does not tell its network: add --model"):
+        config_of(rooms, *words)
+    config = config_of(rooms, *words, "--model", "resgcn7", "--channels", "8", "--k", "4")
+    assert (config.model, config.overrides) == ("resgcn7", {"channels": 8, "k": 4})
+    assert (config.normalization, config.grid, config.frame_size) == ("official", 0.0, math.inf)
+
+
 def test_another_network_beside_a_checkpoint_to_begin_with_is_refused(rooms, tmp_path, capsys):
     before = a_checkpoint(tmp_path, num_points=128)
     words = ["train", "--data", rooms, "--out", str(tmp_path / "run"), "--from", before, "--device", "cpu"]
@@ -99,6 +123,17 @@ def test_another_network_beside_a_checkpoint_to_begin_with_is_refused(rooms, tmp
 def test_layers_are_frozen_only_with_a_checkpoint_to_begin_with(rooms):
     with pytest.raises(InputError, match="name one by --from, or leave it away"):
         config_of(rooms, "--freeze", "20")
+
+
+def test_statistics_are_kept_or_measured_but_not_both(rooms, tmp_path):
+    before = a_checkpoint(tmp_path)
+    assert config_of(rooms, "--from", before).keep_statistics
+    config = config_of(rooms, "--from", before, "--no-keep-statistics", "--statistics-blocks", "8")
+    assert (config.keep_statistics, config.statistics_blocks) == (False, 8)
+    with pytest.raises(InputError, match="say --no-keep-statistics or --statistics-blocks 0"):
+        config_of(rooms, "--from", before, "--statistics-blocks", "8")
+    with pytest.raises(InputError, match="--keep-statistics keeps those of a checkpoint; name one by --from"):
+        config_of(rooms, "--keep-statistics")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,19 @@ def test_things_are_where_they_belong(rooms):
         assert height["board"].min() > 0.8
 
 
+def test_kinds_of_clutter_may_be_classes_of_their_own(rooms):
+    room = synthetic_room(0, density=200, own_classes=("plant", "bag"))
+    assert room.class_names == (*CLASSES, "plant", "bag") and len(set(room.classes.colors)) == 15
+    assert np.array_equal(room.xyz, rooms[0].xyz) and np.array_equal(room.instances, rooms[0].instances)
+    own = room.labels >= len(CLASSES)
+    assert set(room.labels[own]) == {13, 14} and (rooms[0].labels[own] == CLASSES.index("clutter")).all()
+    assert np.array_equal(room.labels[~own], rooms[0].labels[~own])
+    is_green = room.rgb[..., 1] > room.rgb[..., [0, 2]].max(axis=1)
+    assert is_green[room.labels == 13].mean() > 0.5
+    with pytest.raises(ValueError, match="'chair' is no kind of clutter; there are carton, bin, plant, bag, ball"):
+        synthetic_room(0, own_classes=("chair",))
+
+
 def test_an_instance_has_one_class(rooms):
     for room in rooms:
         assert len(np.unique(np.c_[room.instances, room.labels], axis=0)) == room.instances.max() + 1

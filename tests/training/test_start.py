@@ -14,7 +14,9 @@ from s3dis_seg.models.card import Card
 from s3dis_seg.models.checkpoint import load_checkpoint, save_checkpoint
 from s3dis_seg.models.zoo import create_model
 from s3dis_seg.training import TrainConfig, Watcher, stored_config, train
+from s3dis_seg.training.inputs import open_data
 from s3dis_seg.training.start import begin_with, told_of_start
+from tests.models.official_layout import to_official
 
 TINY = {"blocks": 3, "channels": 8, "k": 4}
 OWN = Classes.named(("tree", "wall", "door"))
@@ -73,6 +75,18 @@ def test_another_network_is_refused_in_one_sentence(checkpoint):
             begin_with(checkpoint, model, OWN.names)
 
 
+def test_weights_in_the_official_layout_are_begun_with_and_get_the_inputs_they_know(config, checkpoint, tmp_path):
+    before = load_checkpoint(checkpoint)[0]
+    torch.save({"state_dict": to_official(before.state_dict())}, tmp_path / "official.pth")
+    config = replace(config, start=str(tmp_path / "official.pth"), overrides=TINY, normalization="official", epochs=1)
+    assert open_data(config).training[0][0][:, :3].abs().max() == pytest.approx(1, abs=1e-4)
+    train(config, tmp_path / "run", device="cpu")
+    card = load_checkpoint(tmp_path / "run/last.pt")[1]
+    assert card.blocks.normalization == "official"
+    assert card.provenance["origin"]["checkpoint"] == "official.pth"
+    assert card.provenance["origin"]["kept_classes"] == ["wall", "door"]
+
+
 def test_what_is_kept_is_told():
     origin = {"checkpoint": "c.pt", "kept_classes": ["wall"]}
     assert told_of_start(origin, OWN.names) == "begins with the weights of c.pt, which knows wall; new: tree, door"
@@ -120,6 +134,16 @@ def test_frozen_layers_keep_their_weights_and_statistics_and_the_others_learn(
     assert all(torch.equal(value, before[name]) for name, value in frozen.items())
     for name, value in others.items():
         assert value.shape != others_before[name].shape or not torch.equal(value, others_before[name]), name
+
+
+def test_kept_statistics_stay_as_they_are_while_all_weights_learn(config, checkpoint, tmp_path):
+    train(replace(config, overrides=TINY, keep_statistics=True), tmp_path / "run", device="cpu")
+    before, after = (load_checkpoint(path)[0].state_dict() for path in (checkpoint, tmp_path / "run/last.pt"))
+    for name, value in after.items():
+        if name.endswith(("running_mean", "running_var")):
+            assert torch.equal(value, before[name]), name
+        elif name.endswith("weight"):
+            assert value.shape != before[name].shape or not torch.equal(value, before[name]), name
 
 
 def test_after_the_frozen_steps_everything_learns_and_a_run_goes_on_to_the_bit(config, checkpoint, tmp_path):

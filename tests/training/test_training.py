@@ -184,6 +184,36 @@ def test_an_epoch_takes_every_block_once_and_processes_share_a_batch(config):
     assert list(steps) != alone[3:]
 
 
+def test_epochs_of_a_given_length_take_the_blocks_in_turn(config):
+    taken = []
+    for epoch in range(4):  # 4 epochs of 6 blocks, of which there are 8: three passes
+        taken += [item for step in Steps(8, 2, 3, 0, Progress(epoch=epoch), CPU, in_turn=True) for item in step]
+    assert [number for number, _ in taken] == [0] * 8 + [1] * 8 + [2] * 8
+    for number in range(3):
+        assert {block for which, block in taken if which == number} == set(range(8))
+    shares = [Team(torch.device("cpu"), rank=rank, size=2) for rank in (0, 1)]
+    shares = [
+        [item for step in Steps(8, 2, 3, 0, Progress(), share, in_turn=True) for item in step] for share in shares
+    ]
+    assert sorted(shares[0] + shares[1]) == sorted(taken[:6])
+    longer = [item for step in Steps(3, 2, 4, 0, Progress(step=1), CPU, in_turn=True) for item in step]
+    assert len(longer) == 6 and longer[0][0] == 0 and longer[-1][0] == 2  # an epoch longer than a pass, resumed
+
+
+def test_the_length_of_an_epoch_may_be_given(config, tmp_path):
+    config = replace(config, epoch_blocks=9, epochs=2, batch_size=4)
+    train(config, tmp_path / "whole", device="cpu")
+    with open(tmp_path / "whole/metrics.csv", newline="") as file:
+        assert [int(row["steps"]) for row in csv.DictReader(file)] == [2, 4]
+    stopping = iter([False, False, True])
+    train(config, tmp_path / "parts", device="cpu", stopping=lambda: next(stopping, True))
+    train(stored_config(tmp_path / "parts"), tmp_path / "parts", device="cpu", resume=True)
+    one, other = (load_checkpoint(tmp_path / run / "last.pt")[0].state_dict() for run in ("whole", "parts"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    with pytest.raises(InputError, match="--epoch-blocks 12"):
+        train(replace(config, epoch_blocks=12), tmp_path / "parts", device="cpu", resume=True)
+
+
 def curves(folder):
     """What TensorBoard shows of a run. -> dict of name -> list of (step, value)"""
     shown = EventAccumulator(str(folder)).Reload()
