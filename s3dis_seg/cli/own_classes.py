@@ -51,14 +51,14 @@ def add_arguments(parser):
         "--corrections",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="the labels are the corrections beside each scan, and what the network is sure of",
+        help="the labels are the corrections beside each scan, and predictions elsewhere",
     )
     corrected.add_argument(
         "--sure",
         metavar="0-1",
         type=_sure,
         help="predictions of at least this confidence are labels, too, so that the network does not forget what it "
-        f"knows; none for corrections only (default: {LEARN_FROM})",
+        f"knows; none for corrections only (default: {LEARN_FROM:g}, all predictions)",
     )
 
 

@@ -19,12 +19,14 @@ RECIPES = {
     "standard": {},
     "published": {"grid": 0.0, "frame_size": math.inf, "published_blocks": True},
     "corrections": {
-        "augment": True,
         "schedule": "cosine",
         "weight_decay": 0.01,
-        "lr": 1e-4,
+        "label_smoothing": 0.1,
+        "keep_statistics": True,
         "batch_size": 4,
         "epochs": 1,
+        "freeze": 1_000_000,  # steps: only fusion and prediction learn
+        "lr": 1e-3,
     },
     "modern": {
         "augment": True,

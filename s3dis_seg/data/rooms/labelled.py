@@ -25,7 +25,7 @@ from s3dis_seg.files import InputError, numbered_names, safe_name
 TRAIN, VAL = "_train", "_val"  # how the names of the two rooms of a cut scan end; `split_rooms` knows them
 GAP = 0.5  # metres between them, or less where the scan is short
 _GAP_SHARE = 0.05  # the most of the length that the gap takes
-LEARN_FROM = 0.9  # confidence from which predictions are labels beside corrections; see docs/corrections.md
+LEARN_FROM = 0.0  # confidence from which predictions are labels beside corrections; see docs/corrections.md
 _GREY = 128  # of scans without colours
 _BYTES_A_POINT = 20  # of a scan, for estimates
 
@@ -205,8 +205,8 @@ def corrected_sources(path, sure=None, units=None):
 
 
 def _how_corrected(sure, units):
-    told = {"corrected": True, f"with predictions from {sure} confidence": sure, f"in {units}": units}
-    return ", ".join(text for text, given in told.items() if given)
+    predictions = "without predictions" if sure is None else f"with predictions from {sure:g} confidence"
+    return f"corrected, {predictions}" + (f", in {units}" if units else "")
 
 
 def read_corrected(path, name, classes: Classes, sure=None, units=None):
