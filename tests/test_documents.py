@@ -159,7 +159,7 @@ def test_the_commands_about_corrections_run_in_their_order(tmp_path, monkeypatch
     for words in commands:
         if words[0] == "train":
             assert main([*words, *shlex.split(FINE_TUNED)]) == 0
-        elif words[0] == "review" and len(words) > 2 or words[0] in ("segment", "export", "prepare"):
+        elif (words[0] == "review" and len(words) > 2) or words[0] in ("segment", "export", "prepare"):
             run(words)
     printed = capsys.readouterr().out
     assert "wall now: " in printed and "clutter now: " in printed
