@@ -125,7 +125,7 @@ def test_the_commands_of_the_three_users_run(user, monkeypatch, capsys):
 
 
 MY_LABELS = np.array([10, 2, 6, 6, 6, 20, 21, 64, 65, 66, 30, 70, 0])  # what the page's scans have for S3DIS's classes
-FINE_TUNED = "--num-points 256 --block-size 2 --grid 0.1 --epochs 1 --epoch-blocks 8"
+FINE_TUNED = "--num-points 256 --block-size 2 --grid 0.1 --epochs 1 --epoch-blocks 8 --statistics-blocks 4"
 
 
 def test_the_commands_about_own_classes_run_in_their_order(tmp_path, monkeypatch, capsys):

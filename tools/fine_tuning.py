@@ -42,7 +42,6 @@ SCRATCH, TUNED = "scratch", "fine-tuned"
 LONGER = 5  # times as many blocks from scratch as fine-tuned
 VALIDATIONS = {TUNED: 4, SCRATCH: 8}
 SCRATCH_LR = 2e-3  # with which the shipped weights were trained from scratch
-SCRATCH_STATISTICS = 24  # blocks over which BatchNorm's statistics are measured before each validation
 WITHOUT_GRADIENTS = 0.4  # what a block costs whose statistics are measured, as a share of one that is trained on
 
 # The class file of the synthetic rooms: names of S3DIS where the meaning is the same, two of its own, and plants.
@@ -156,7 +155,7 @@ def _seconds_a_block(arguments, rooms, val, order):
 
 
 def config_of(kind, rooms, train_rooms, val_rooms, arguments):
-    """The settings of a run: those of the recipe fine-tune, or of modern with as many blocks a step and an epoch."""
+    """The settings of a run: those of the recipe fine-tune, or of modern with steps of the same size."""
     _, card = load_checkpoint(arguments.start)
     tuned = RECIPES["fine-tune"]
     own = {name: value for name, value in asdict(card.config).items() if name != "num_classes"}
@@ -176,8 +175,8 @@ def config_of(kind, rooms, train_rooms, val_rooms, arguments):
     )
     if kind == TUNED:
         return config
-    modern = RECIPES["modern"] | {"statistics_blocks": SCRATCH_STATISTICS, "lr": SCRATCH_LR}
-    return replace(config, start="", recipe="modern", freeze=0, keep_statistics=False, **modern)
+    modern = RECIPES["modern"] | {"statistics_blocks": tuned["statistics_blocks"], "lr": SCRATCH_LR}
+    return replace(config, start="", recipe="modern", freeze=0, **modern)
 
 
 def _length(kind, blocks, batch_size):
@@ -265,22 +264,23 @@ def _read(folder):
 
 def table(results):
     """What each number of rooms led to, in Markdown. Yields lines"""
-    yield "| rooms | from scratch: mIoU | minutes | fine-tuned: mIoU | minutes | from scratch in that time |"
+    yield "| rooms | from scratch: mIoU | minutes | fine-tuned: mIoU | minutes | reaches the former after |"
     yield "|---|---|---|---|---|---|"
     runs = {(run["kind"], run["rooms"]): run["points"] for run in results["runs"]}
     for size in sorted({size for _, size in runs}):
         if (SCRATCH, size) not in runs or (TUNED, size) not in runs:
             continue
         scratch, tuned = runs[SCRATCH, size], runs[TUNED, size]
-        same_time = [point for point in scratch if point["blocks"] <= tuned[-1]["blocks"]]
-        minutes = [f"{_minutes(points[-1], results):.1f}" for points in (scratch, tuned)]
-        scores = [f"{100 * best(points):.0f} %" for points in (scratch, tuned, same_time)]
-        yield f"| {size} | {scores[0]} | {minutes[0]} | {scores[1]} | {minutes[1]} | {scores[2]} |"
+        minutes = [f"{_minutes(points[-1], results):.2f}" for points in (scratch, tuned)]
+        scores = [f"{100 * best(points):.0f} %" for points in (scratch, tuned)]
+        equal = next((point for point in tuned if point["miou"] >= best(scratch)), None)
+        reached = "-" if equal is None else f"{_minutes(equal, results):.2f}"
+        yield f"| {size} | {scores[0]} | {minutes[0]} | {scores[1]} | {minutes[1]} | {reached} |"
 
 
 def best(points):
     """The best validation of a run, whose weights `train` keeps."""
-    return max((point["miou"] for point in points), default=float("nan"))
+    return max(point["miou"] for point in points)
 
 
 def _minutes(point, results):

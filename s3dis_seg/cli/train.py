@@ -152,8 +152,8 @@ def add_arguments(parser):
     recipe.add_argument(
         "--keep-statistics",
         action=yes_or_no,
-        help="with --from: BatchNorm takes the checkpoint's mean and variance in training too, and keeps them (default in "
-        "recipe fine-tune)",
+        help="with --from: BatchNorm takes the mean and variance of the checkpoint in training too, and keeps them "
+        "(default: those of the blocks, measured again before each validation)",
     )
     recipe.add_argument(
         "--grid",
@@ -208,7 +208,8 @@ def _told_fine_tune():
     settings = RECIPES["fine-tune"]
     return (
         f"{settings['epochs']} epochs of {settings['epoch_blocks']} blocks of {settings['num_points']} points, batch "
-        f"{settings['batch_size']}, backbone frozen for {settings['freeze']} steps, BatchNorm's statistics kept"
+        f"{settings['batch_size']}, backbone frozen for {settings['freeze']} steps, fresh statistics over "
+        f"{settings['statistics_blocks']} blocks"
     )
 
 
@@ -269,10 +270,10 @@ def config_of(given):
         raise InputError("--freeze keeps layers of a checkpoint as they are; name one by --from, or leave it away")
     elif settings.get("keep_statistics"):
         raise InputError("--keep-statistics keeps those of a checkpoint; name one by --from, or leave it away")
-    if settings.get("keep_statistics") and settings.get("statistics_blocks"):
-        raise InputError(
-            "BatchNorm's statistics are either kept or measured again; say --no-keep-statistics or --statistics-blocks 0"
-        )
+    if settings.get("keep_statistics"):
+        if given.get("statistics_blocks"):
+            raise InputError("BatchNorm's statistics are kept or measured; leave --statistics-blocks away")
+        settings["statistics_blocks"] = 0
     if settings.get("published_blocks") and settings["grid"]:
         raise InputError("--recipe published takes blocks that are not thinned; leave --grid away")
     if settings.get("published_blocks") and settings.get("block_size", 1.0) != 1.0:

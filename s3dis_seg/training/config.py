@@ -40,7 +40,7 @@ RECIPES = {
         "schedule": "cosine",
         "weight_decay": 0.01,
         "label_smoothing": 0.1,
-        "keep_statistics": True,
+        "statistics_blocks": 24,
         "num_points": 1024,
         "batch_size": 4,
         "epochs": 10,

@@ -127,11 +127,12 @@ def test_layers_are_frozen_only_with_a_checkpoint_to_begin_with(rooms):
 
 def test_statistics_are_kept_or_measured_but_not_both(rooms, tmp_path):
     before = a_checkpoint(tmp_path)
-    assert config_of(rooms, "--from", before).keep_statistics
-    config = config_of(rooms, "--from", before, "--no-keep-statistics", "--statistics-blocks", "8")
-    assert (config.keep_statistics, config.statistics_blocks) == (False, 8)
-    with pytest.raises(InputError, match="say --no-keep-statistics or --statistics-blocks 0"):
-        config_of(rooms, "--from", before, "--statistics-blocks", "8")
+    config = config_of(rooms, "--from", before)
+    assert (config.keep_statistics, config.statistics_blocks) == (False, 24)
+    config = config_of(rooms, "--from", before, "--keep-statistics")
+    assert (config.keep_statistics, config.statistics_blocks) == (True, 0)
+    with pytest.raises(InputError, match="kept or measured; leave --statistics-blocks away"):
+        config_of(rooms, "--from", before, "--keep-statistics", "--statistics-blocks", "8")
     with pytest.raises(InputError, match="--keep-statistics keeps those of a checkpoint; name one by --from"):
         config_of(rooms, "--keep-statistics")
 
