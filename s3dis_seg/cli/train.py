@@ -94,7 +94,8 @@ def add_arguments(parser):
         help="standard: published optimisation, 2 cm grid, frame of 8 m (default); published: also the published "
         "blocks, no thinning, no validation, last weights; modern: augmentation, cosine schedule with warm-up, weight "
         "decay 0.01, label smoothing 0.1, fresh statistics over 96 blocks; fine-tune (default with --from): as modern, "
-        f"for a few scans: {_told_fine_tune()}",
+        f"for a few scans: {_told_fine_tune()}; corrections: scans corrected by s3dis-seg review, once through them, "
+        "only the layers after the backbone learn, no validation",
     )
     recipe.add_argument(
         "--epochs", metavar="N", type=number(int, 1), help=_help("passes over the training blocks", "epochs")
@@ -264,8 +265,8 @@ def config_of(given):
     if given.get("start"):
         before, changes = _settings_of(given["start"], given.get("model"), overrides)
         settings, overrides = before | settings, (changes if "model" not in given else {}) | overrides
-    elif recipe == "fine-tune":
-        raise InputError("--recipe fine-tune begins with a checkpoint; name one by --from, or take another recipe")
+    elif recipe in ("fine-tune", "corrections"):
+        raise InputError(f"--recipe {recipe} begins with a checkpoint; name one by --from, or take another recipe")
     elif settings.get("freeze"):
         raise InputError("--freeze keeps layers of a checkpoint as they are; name one by --from, or leave it away")
     elif settings.get("keep_statistics"):

@@ -15,6 +15,8 @@ SURE = 0.8  # cubes with this mean confidence, or more, are in no doubtful regio
 FEWEST = 20  # points; smaller regions are not listed
 RUNNER_UP = "runner_up"  # the property of a scan that holds the second class of each point
 _CUBE = 0.1  # metres
+_SMALLEST = 3  # cubes along an axis: one with points, and a free one on either side
+_MOST_CUBES = 1 << 54  # that 63 bits can number, together with a prediction
 _GROWTH, _POINTS_A_CUBE = 1.5, 3  # cubes of sparse scans grow until they hold so many points in the mean
 # Half of the 26 neighbours of a cube; it is the neighbour of the other half.
 _NEIGHBOURS = [(x, y, z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1) if (x, y, z) > (0, 0, 0)]
@@ -167,14 +169,12 @@ class _Cubes:
     """
 
     def __init__(self, xyz, predictions, points):
-        low = xyz[points].min(axis=0).astype(np.float64)
         side = _CUBE
         while True:
-            cells = np.stack([np.floor((xyz[points, axis] - low[axis]) / side) for axis in range(3)], axis=1)
-            cells = cells.astype(np.int64) + 1  # from 1, with a free row behind: no neighbour wraps around
-            self.counts = cells.max(axis=0) + 2
-            keys = (cells[:, 0] * self.counts[1] + cells[:, 1]) * self.counts[2] + cells[:, 2]
-            if len(np.unique(keys)) * _POINTS_A_CUBE <= len(points) or max(self.counts) <= 3:
+            self.counts, keys = _places(xyz, points, side)
+            if max(self.counts) <= _SMALLEST:
+                break
+            if keys is not None and len(np.unique(keys)) * _POINTS_A_CUBE <= len(points):
                 break
             side *= _GROWTH
         self.keys, self.of_point = np.unique(keys * 256 + predictions[points], return_inverse=True)
@@ -189,6 +189,22 @@ class _Cubes:
             there = np.flatnonzero(keys[place] == wanted)
             pairs.append(np.stack([there, place[there]]))
         return _components(len(keys), *np.concatenate(pairs, axis=1))
+
+
+def _places(xyz, points, side):
+    """In which cube of a grid each point lies. -> cubes along each axis, (n,) int64, or None where there are too many
+
+    A row of cubes before and behind the points stays free, so that no neighbour is one at the other end.
+    """
+    low = [float(xyz[points, axis].min()) for axis in range(3)]
+    counts = [int((float(xyz[points, axis].max()) - low[axis]) / side) + _SMALLEST for axis in range(3)]
+    if counts[0] * counts[1] * counts[2] > _MOST_CUBES:
+        return counts, None
+    keys = np.zeros(len(points), np.int64)
+    for axis in range(3):  # one by one: the coordinates of all points would take three times the memory
+        cells = ((xyz[points, axis].astype(np.float64) - low[axis]) / side).astype(np.int64)
+        keys = keys * counts[axis] + cells + 1
+    return counts, keys
 
 
 def _components(count, first, second):

@@ -66,6 +66,11 @@ def test_points_without_prediction_or_place_are_in_no_region():
     assert doubtful_regions(scan) == []
 
 
+def test_points_a_world_apart_are_told_apart():
+    far = scan_of((block((0, 0, 0)), 1, 0.3), (block((3e7, -3e7, 3e7), 80), 1, 0.3))
+    assert [len(region.points) for region in doubtful_regions(far)] == [80, 60]
+
+
 def test_one_point_and_points_all_in_one_place_do_no_harm():
     assert doubtful_regions(scan_of((np.zeros((1, 3)), 1, 0.1))) == []
     assert len(doubtful_regions(scan_of((np.zeros((50, 3)), 1, 0.1)))) == 1
