@@ -22,7 +22,6 @@ RECIPES = {
         "schedule": "cosine",
         "weight_decay": 0.01,
         "label_smoothing": 0.1,
-        "keep_statistics": True,
         "batch_size": 4,
         "epochs": 1,
         "freeze": 1_000_000,  # steps: only fusion and prediction learn
