@@ -158,7 +158,7 @@ def test_the_commands_about_corrections_run_in_their_order(tmp_path, monkeypatch
     commands = [words for words in commands_in((ROOT / "docs" / "corrections.md").read_text()) if is_a_command(words)]
     for words in commands:
         if words[0] == "train":
-            assert main([*words, *"--num-points", "256", "--block-size", "2", "--grid", "0.1"]) == 0
+            assert main([*words, "--num-points", "256", "--block-size", "2", "--grid", "0.1"]) == 0
         elif (words[0] == "review" and len(words) > 2) or words[0] in ("segment", "export", "prepare"):
             run(words)
     printed = capsys.readouterr().out
