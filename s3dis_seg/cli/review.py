@@ -54,7 +54,7 @@ def add_arguments(parser):
     )
     terminal.add_argument(
         "--assign", metavar="CLASS=N,N", nargs="+", action="extend", default=[],
-        help="give regions of the list a class",
+        help="give regions of the list (of the same --sure) a class",
     )  # fmt: skip
     terminal.add_argument(
         "--at", metavar="CLASS=X,Y,Z", nargs="+", action="extend", default=[],
@@ -89,7 +89,9 @@ def run(arguments):
     scan = read_scan(arguments.scan, arguments.units, classes_of(arguments), arguments.up)
     for warning in dict.fromkeys(scan.warnings):
         print(f"warning: {warning}")
-    session = Session(scan, doubtful_regions(scan, arguments.sure, arguments.most), _kept_labels(kept, scan))
+    needs_regions = arguments.list or arguments.assign or not by_words
+    regions = doubtful_regions(scan, arguments.sure, arguments.most) if needs_regions else []
+    session = Session(scan, regions, _kept_labels(kept, scan))
     picked = [] if not by_words else _picked(arguments, session)
     if arguments.list:
         _print_list(session)

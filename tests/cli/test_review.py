@@ -126,6 +126,15 @@ def test_a_scan_that_was_not_segmented_is_refused(tmp_path, capsys):
         assert "has no predictions; s3dis-seg segment makes them" in capsys.readouterr().err
 
 
+def test_a_scan_without_confidence_has_no_list_but_places_and_boxes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_scan("plain.ply", Scan(np.random.default_rng(0).random((50, 3)), predictions=np.ones(50, np.uint8)))
+    assert main(["review", "plain.ply", "--list"]) == 2
+    assert "plain.ply has no confidence; s3dis-seg segment writes it" in capsys.readouterr().err
+    assert main(["review", "plain.ply", "--box", "chair=0,0,0,1,1,1", "--write", "copy.ply"]) == 0
+    assert (read_scan("copy.ply").predictions == CHAIR).all()
+
+
 # --- rooms of corrections
 
 
