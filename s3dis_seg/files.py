@@ -1,7 +1,10 @@
-"""Shared by all parts that read or write files: the error for bad input, and files that are never left half written."""
+"""Shared by all parts that read or write files: the error for bad input, names of files, and files that are never left
+half written.
+"""
 
 import errno
 import os
+import re
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +15,25 @@ class InputError(ValueError):
 
     The command line prints the message and ends with exit code 2.
     """
+
+
+_LONGEST_NAME = 100
+
+
+def safe_name(text, otherwise):
+    """A text as a part of the name of a file: letters, digits and . _ - only, `otherwise` where none is left."""
+    return re.sub(r"[^\w.-]+", "_", text).strip("_.-")[:_LONGEST_NAME] or otherwise
+
+
+def numbered_names(names):
+    """The same names, with a number behind those that are there already, whatever the capitals. -> list"""
+    result = []
+    for name in names:
+        number, new = 2, name
+        while new.lower() in (taken.lower() for taken in result):
+            new, number = f"{name}_{number}", number + 1
+        result.append(new)
+    return result
 
 
 @contextmanager

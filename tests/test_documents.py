@@ -2,13 +2,14 @@
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from s3dis_seg.cli.main import COMMANDS, main, parse
-from s3dis_seg.data.rooms.prepared import RoomFile
+from s3dis_seg.data.rooms.prepared import RoomFile, write_room
 from s3dis_seg.data.scans import Scan, write_scan
 from s3dis_seg.synthetic.rooms import synthetic_room, write_release
 
@@ -19,7 +20,7 @@ DOCUMENTS = sorted(
     for path in ROOT.glob(pattern)
 )
 WITH_COMMANDS = {"README.md", "BENCHMARK.md", "data/README.md", "checkpoints/README.md"} | {
-    f"docs/{name}.md" for name in ("own-scan", "own-classes", "training", "looking", "depth")
+    f"docs/{name}.md" for name in ("own-scan", "own-classes", "corrections", "training", "looking", "depth")
 }
 
 
@@ -147,6 +148,22 @@ def test_the_commands_about_own_classes_run_in_their_order(tmp_path, monkeypatch
             Path("classes.txt").write_text(class_file)
     assert "furniture" in capsys.readouterr().out
     assert Path("scores/hall/scores.json").is_file() and Path("rooms-of-hall/hall_val.h5").is_file()
+
+
+def test_the_commands_about_corrections_run_in_their_order(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    room = synthetic_room(0, density=30.0)
+    write_scan("scan.ply", Scan(xyz=room.xyz.astype(np.float64), rgb=room.rgb))
+    write_room(replace(room, name="Area_1_office_1"), "data/rooms")
+    commands = [words for words in commands_in((ROOT / "docs" / "corrections.md").read_text()) if is_a_command(words)]
+    for words in commands:
+        if words[0] == "train":
+            assert main([*words, "--num-points", "256", "--block-size", "2", "--grid", "0.1"]) == 0
+        elif (words[0] == "review" and len(words) > 2) or words[0] in ("segment", "export", "prepare"):
+            run(words)
+    printed = capsys.readouterr().out
+    assert "wall now: " in printed and "clutter now: " in printed
+    assert Path("again.ply").is_file() and Path("corrected.ply").is_file() and Path("parts").is_dir()
 
 
 def test_the_commands_of_the_other_pages_run(user, monkeypatch, capsys):

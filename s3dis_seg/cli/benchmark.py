@@ -16,6 +16,9 @@ weights in float64.
 cut, and tells which share of the points is wrong with a confidence of at least 0.9. --quality scores it with fewer and
 more looks at every point, and tells what each costs.
 
+--corrections simulates somebody who gives the least sure regions of each room their class (0, 5 and 20 of them), lets
+the network learn from it as `train --recipe corrections` does, and scores the corrected rooms and the others.
+
 Examples:
   s3dis-seg benchmark
   s3dis-seg benchmark --device cuda --batch-size 8 --json benchmark.json
@@ -25,6 +28,7 @@ Examples:
   s3dis-seg benchmark --proof data/rooms --num-points 1024 --batch-size 4
   s3dis-seg benchmark --stress data/rooms --checkpoint runs/area5/best.pt
   s3dis-seg benchmark --quality data/rooms --checkpoint runs/area5/best.pt
+  s3dis-seg benchmark --corrections data/rooms --checkpoint runs/area5/best.pt --at-once 3
 """
 
 import argparse
@@ -71,12 +75,16 @@ def add_arguments(parser):
     parser.add_argument("--steps", metavar="N", type=number(int, 1), help="of a proof (default: 50)")
     parser.add_argument("--stress", metavar="ROOMS", type=Path, help="score a checkpoint on these rooms, altered")
     parser.add_argument("--quality", metavar="ROOMS", type=Path, help="score a checkpoint with fewer and more looks")
-    parser.add_argument("--checkpoint", help=f"of --stress and --quality (default: {DEFAULT_CHECKPOINT})")
+    parser.add_argument("--corrections", metavar="ROOMS", type=Path, help="correct these rooms, learn from it, score")
+    parser.add_argument("--at-once", metavar="N", type=number(int, 1), help="rooms corrected together (default: 1)")
+    parser.add_argument(
+        "--checkpoint", help=f"of --stress, --quality and --corrections (default: {DEFAULT_CHECKPOINT})"
+    )
 
 
 def run(arguments):
     _refuse_what_is_ignored(arguments)
-    if arguments.stress or arguments.quality:
+    if arguments.stress or arguments.quality or arguments.corrections:
         report, lines = benchmark_checkpoint(arguments)
     else:
         report, lines = (_proof if arguments.proof else _page if arguments.all else _benchmark)(arguments)
@@ -98,9 +106,11 @@ def _refuse_what_is_ignored(arguments):
         (arguments.all, looks | network | {"--engine-only": arguments.engine_only}, "--all"),
         (arguments.proof, {"--stress": arguments.stress, "--quality": arguments.quality}, "--proof"),
         (arguments.stress, {"--quality": arguments.quality}, "--stress"),
+        (arguments.corrections, _tables(arguments), "--corrections"),
         (arguments.proof, measuring, "--proof, which trains instead of measuring"),
         (arguments.stress, measuring | network, "--stress, which scores a checkpoint"),
         (arguments.quality, measuring | network, "--quality, which scores a checkpoint"),
+        (arguments.corrections, measuring | network, "--corrections, which scores a checkpoint"),
     )
     for applies, flags, beside in cases:
         given = [flag for flag, value in flags.items() if value]
@@ -108,8 +118,14 @@ def _refuse_what_is_ignored(arguments):
             raise InputError(f"{', '.join(given)}: not together with {beside}")
     if arguments.steps and not arguments.proof:
         raise InputError("--steps: only with --proof")
-    if arguments.checkpoint and not (arguments.stress or arguments.quality):
-        raise InputError("--checkpoint: only with --stress or --quality")
+    if arguments.at_once and not arguments.corrections:
+        raise InputError("--at-once: only with --corrections")
+    if arguments.checkpoint and not (arguments.stress or arguments.quality or arguments.corrections):
+        raise InputError("--checkpoint: only with --stress, --quality or --corrections")
+
+
+def _tables(arguments):
+    return {"--proof": arguments.proof, "--stress": arguments.stress, "--quality": arguments.quality}
 
 
 def _proof(arguments):

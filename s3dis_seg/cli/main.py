@@ -18,6 +18,8 @@ COMMANDS = {
     "calibrate": "measure how far confidences can be trusted, and make them honest",
     "score": "compare the predictions of a segmented scan with its labels",
     "report": "one HTML page of a segmented scan, to show to somebody who has nothing installed",
+    "review": "correct a segmented scan where the network is least sure, for the network to learn from",
+    "export": "write single classes of a segmented scan to files of their own",
     "view": "show a scan in a window, or save a picture of it",
     "benchmark": "time and memory of the graph engine beside the authors' operations",
     "depth": "compare networks of growing depth: gradients, smoothing and rank, layer by layer",

@@ -1,5 +1,7 @@
-"""The part of `prepare` that is about labelled scans and the classes of the user."""
+"""The part of `prepare` that is about labelled and corrected scans, and the classes of the user."""
 
+import argparse
+import math
 import shlex
 from pathlib import Path
 
@@ -7,8 +9,10 @@ from s3dis_seg.cli.options import number
 from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.class_file import classes_of_text, first_class_file, read_class_file
 from s3dis_seg.data.rooms.labelled import (
+    LEARN_FROM,
     TRAIN,
     VAL,
+    corrected_sources,
     count_values,
     find_scans,
     gap_between,
@@ -20,7 +24,7 @@ from s3dis_seg.data.scans import UNITS
 from s3dis_seg.files import InputError, replacing
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 
-_FLAGS = ("classes", "label_field", "write_classes", "cut", "units")
+_FLAGS = ("classes", "label_field", "write_classes", "cut", "units", "sure")
 _MOST_LINES = 60  # longer tables are cut
 
 
@@ -42,14 +46,38 @@ def add_arguments(parser):
     )
     scans.add_argument("--units", choices=UNITS, help="units of the coordinates (default: m, if the height fits)")
 
+    corrected = parser.add_argument_group("for scans that were corrected by s3dis-seg review")
+    corrected.add_argument(
+        "--corrections",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="the labels are the corrections beside each scan, and predictions elsewhere",
+    )
+    corrected.add_argument(
+        "--sure",
+        metavar="0-1",
+        type=_sure,
+        help="predictions of at least this confidence are labels, too, so that the network does not forget what it "
+        f"knows; none for corrections only (default: {LEARN_FROM:g}, all predictions)",
+    )
+
+
+def _sure(text):
+    return math.inf if text == "none" else number(float, 0)(text)
+
 
 def is_about_scans(arguments):
-    """Whether RAW is scans with own classes, and not S3DIS."""
-    return arguments.raw.is_file() or any(getattr(arguments, name) is not None for name in _FLAGS)
+    """Whether RAW is scans, labelled or corrected, and not S3DIS."""
+    given = any(getattr(arguments, name) is not None for name in _FLAGS)
+    return given or arguments.corrections or arguments.raw.is_file()
 
 
 def sources_of(arguments):
     """List the values of the labels. -> the rooms to prepare, None where no class file is given"""
+    if arguments.corrections:
+        return _corrected(arguments)
+    if arguments.sure is not None:
+        raise InputError("--sure: only with --corrections")
     if arguments.classes and arguments.write_classes:
         raise InputError("--classes and --write-classes exclude each other; leave one out")
     if arguments.write_classes and arguments.write_classes.exists():
@@ -67,6 +95,20 @@ def sources_of(arguments):
     _print_values(counts)
     _write_first_class_file(arguments, scans, counts)
     return None
+
+
+def _corrected(arguments):
+    """The rooms of corrected scans; says which scans have no corrections."""
+    names = ("classes", "label_field", "write_classes", "cut")
+    if given := [name for name in names if getattr(arguments, name) is not None]:
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise InputError(f"{flags}: not together with --corrections, which bring labels and classes of their own")
+    sure = LEARN_FROM if arguments.sure is None else arguments.sure
+    sources, others = corrected_sources(arguments.raw, None if sure == math.inf else sure, arguments.units)
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        print(f"note: left out, without corrections: {', '.join(scan.name for scan in others[:3])}{more}")
+    return sources
 
 
 def check_apart(sources, raw, out):
@@ -170,6 +212,7 @@ def print_classes(rooms):
         print(f"{'unlabelled':<{width}}{unlabelled:>15,}{unlabelled / total:>8.1%}")
 
 
-def next_command(out):
-    """The command that teaches the shipped network these classes. -> text"""
-    return f"s3dis-seg train --data {shlex.quote(str(out))} --from {DEFAULT_CHECKPOINT} --out runs/mine"
+def next_command(out, corrections=False):
+    """The command that teaches the shipped network these classes, or corrections. -> text"""
+    train = f"s3dis-seg train --data {shlex.quote(str(out))} --from {DEFAULT_CHECKPOINT}"
+    return f"{train} --recipe corrections --out runs/corrected" if corrections else f"{train} --out runs/mine"

@@ -9,11 +9,14 @@ With --label-field or --classes, RAW is a labelled scan or a folder of them, in 
 becomes a room with your own classes, which a class file lists: a line a class, such as `tree #228b22 = 5, 64-70`.
 Without a class file, the values in the scans are listed, and --write-classes writes a class file to start from.
 
+With --corrections, RAW is a scan that `segment` wrote and `review` corrected, or a folder of them.
+
 Examples:
   s3dis-seg prepare data/Stanford3dDataset_v1.2_Aligned_Version --out data/rooms
   s3dis-seg prepare data/collected_npy --out data/rooms --workers 4
   s3dis-seg prepare scans/ --label-field my_label --write-classes classes.txt
   s3dis-seg prepare scans/ --label-field my_label --classes classes.txt --out rooms/
+  s3dis-seg prepare segmented.ply --corrections --out corrected/
   s3dis-seg prepare one.ply --label-field my_label --classes classes.txt --cut 0.2 --out rooms/
 """
 
@@ -103,7 +106,7 @@ def run(arguments):
             _report(rooms, raw, release, out, outcome)
         _tell_others(rooms, raw, out)
         _refuse_failures(sources, rooms, out, outcome)
-        print(f"\nnext: {own_classes.next_command(out) if of_scans else _next_command(out)}")
+        print(f"\nnext: {own_classes.next_command(out, arguments.corrections) if of_scans else _next_command(out)}")
         for room in rooms:
             room.close()
 

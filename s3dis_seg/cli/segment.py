@@ -34,6 +34,7 @@ from s3dis_seg.cli import account
 from s3dis_seg.cli.options import add_network_arguments, network_of, number, require_writable, seed
 from s3dis_seg.cli.progress import Job, say
 from s3dis_seg.data.scans import READABLE, UNITS, UP, WRITABLE, read_scan, write_scan
+from s3dis_seg.data.scans.corrections import is_corrections
 from s3dis_seg.data.scans.cost import cost_of_writing
 from s3dis_seg.data.scans.write import notes_on_classification, require_classification
 from s3dis_seg.data.tally import tally_of
@@ -318,10 +319,14 @@ def _targets(scans, folder, suffix):
 
 
 def _scans_of(folder):
-    scans = sorted(path for path in folder.iterdir() if path.suffix.lower() in READABLE and path.name[0] != ".")
+    scans = sorted(path for path in folder.iterdir() if _is_scan(path))
     if not scans:
         raise InputError(f"{folder} holds no scans; known formats: {', '.join(READABLE)}")
     return scans
+
+
+def _is_scan(path):
+    return path.suffix.lower() in READABLE and path.name[0] != "." and not is_corrections(path)
 
 
 def _require_room(out, needed, is_dry):

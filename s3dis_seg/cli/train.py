@@ -7,6 +7,7 @@ at the very next step. `torchrun --nproc-per-node 2 tools/train.py ...` trains w
 Examples:
   s3dis-seg train --data data/rooms --model resgcn28 --test-area 5 --out runs/area5
   s3dis-seg train --data data/rooms --model resgcn7 --channels 32 --num-points 1024 --epochs 5 --out runs/small
+  s3dis-seg train --data corrected --from resgcn14-s3dis-area6-lovasz --recipe corrections --out runs/corrected
   s3dis-seg train --resume --out runs/area5
   s3dis-seg train --data rooms --from resgcn14-s3dis-area6-lovasz --out runs/mine
   s3dis-seg train --data data/rooms --model resgcn28 --folds --out runs/six
@@ -33,6 +34,7 @@ OVERRIDES = (
     "channels", "k", "blocks", "conv", "block", "graph", "dilation", "epsilon", "dropout",
     "edge_drop", "norm", "fusion",
 )  # fmt: skip
+NOT_VALIDATED = ("published", "corrections")  # recipes: the paper validates on nothing, corrections are too few
 BLOCKS_OF_A_CHECKPOINT = ("num_points", "block_size", "grid", "frame_size", "normalization")
 DEFAULTS = {setting.name: setting.default for setting in fields(TrainConfig)}
 
@@ -93,7 +95,8 @@ def add_arguments(parser):
         help="standard: published optimisation, 2 cm grid, frame of 8 m (default); published: also the published "
         "blocks, no thinning, no validation, last weights; modern: augmentation, cosine schedule with warm-up, weight "
         "decay 0.01, label smoothing 0.1, fresh statistics over 96 blocks; fine-tune (default with --from): as modern, "
-        f"for a few scans: {_told_fine_tune()}",
+        f"for a few scans: {_told_fine_tune()}; corrections: scans corrected by s3dis-seg review, once through them, "
+        "only the layers after the backbone learn, no validation",
     )
     recipe.add_argument(
         "--epochs", metavar="N", type=number(int, 1), help=_help("passes over the training blocks", "epochs")
@@ -270,8 +273,8 @@ def config_of(given):
     if given.get("start"):
         before, changes = _settings_of(given["start"], given.get("model"), overrides)
         settings, overrides = before | settings, (changes if "model" not in given else {}) | overrides
-    elif recipe == "fine-tune":
-        raise InputError("--recipe fine-tune begins with a checkpoint; name one by --from, or take another recipe")
+    elif recipe in ("fine-tune", "corrections"):
+        raise InputError(f"--recipe {recipe} begins with a checkpoint; name one by --from, or take another recipe")
     elif settings.get("freeze"):
         raise InputError("--freeze keeps layers of a checkpoint as they are; name one by --from, or leave it away")
     elif settings.get("keep_statistics"):
@@ -326,8 +329,8 @@ def _rooms(given, recipe):
     from s3dis_seg.data.splits import split_rooms
 
     choices = {name: given[name] for name in SPLIT if name in given}
-    if recipe == "published" and "split_file" not in choices:
-        choices.setdefault("val_rooms", [])  # the paper validates on nothing
+    if recipe in NOT_VALIDATED and "split_file" not in choices:
+        choices.setdefault("val_rooms", [])
     split = split_rooms(open_rooms(given["data"]), **choices)
     return {
         "train_rooms": tuple(room.name for room in split.train),
@@ -339,7 +342,7 @@ def _rooms(given, recipe):
 
 def _about_validation(config, given):
     """What to say where nobody has chosen the rooms for validation. Yields sentences."""
-    if config.recipe == "published" or any(name in given for name in ("val_rooms", "split_file")):
+    if config.recipe in NOT_VALIDATED or any(name in given for name in ("val_rooms", "split_file")):
         return
     if not config.val_rooms:
         yield (

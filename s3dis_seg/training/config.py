@@ -12,11 +12,21 @@ NORMALIZATIONS = ("none", "official")  # see data/blocks/features.py
 # What the name of a recipe changes in a TrainConfig.
 # "standard": the published optimisation, on blocks of even density that suit a hall as well.
 # "published": exactly as the paper, with DeepGCN's own blocks and no validation; the last weights are the result.
+# "corrections": a few scans that were corrected, from the weights that labelled them; the last weights are the result.
 # "modern": what later networks on S3DIS train with.
 # "fine-tune": a few scans with other classes, beginning with a checkpoint; takes minutes on a CPU, however many scans.
 RECIPES = {
     "standard": {},
     "published": {"grid": 0.0, "frame_size": math.inf, "published_blocks": True},
+    "corrections": {
+        "schedule": "cosine",
+        "weight_decay": 0.01,
+        "label_smoothing": 0.1,
+        "batch_size": 4,
+        "epochs": 1,
+        "freeze": 1_000_000,  # steps: only fusion and prediction learn
+        "lr": 1e-3,
+    },
     "modern": {
         "augment": True,
         "schedule": "cosine",

@@ -141,3 +141,18 @@ def write_picture(path, picture):
         raise InputError(f"cannot write a picture as {path}; name a .png file")
     with replacing(path) as temporary:
         imsave(temporary, picture, format="png")
+
+
+def lines_picture(lines, width):
+    """Short texts below each other, each behind a square of its colour. -> (H, width, 3) uint8
+
+    lines: list of (text, (3,) uint8, or None for no square).
+    """
+    height = round(_ROW * len(lines) + _LETTER)
+    places = [_ROW * (place + 0.5) for place in range(len(lines))]
+    texts = [(_MARGIN + 1.5 * _SQUARE, y, text, "left") for (text, _), y in zip(lines, places)]
+    picture = _texts_picture(texts, width, height, 15)
+    for (_, color), y in zip(lines, places):
+        if color is not None:
+            picture[round(y - _SQUARE / 2) : round(y + _SQUARE / 2), _MARGIN : _MARGIN + _SQUARE] = color
+    return picture

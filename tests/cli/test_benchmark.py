@@ -19,6 +19,7 @@ from s3dis_seg.models.config import model_config
 from s3dis_seg.models.convolutions import FAST
 from s3dis_seg.models.deepgcn import DeepGCN
 from s3dis_seg.models.zoo import create_model
+from s3dis_seg.synthetic.rooms import synthetic_room
 from s3dis_seg.training import RECIPES, TrainConfig
 
 
@@ -224,6 +225,27 @@ def test_a_checkpoint_is_stressed_on_altered_rooms(room, tmp_path, capsys):
     assert len(rows) == 8 and all(0 <= row["confidently_wrong"] <= 1 for row in rows.values())
 
 
+def test_corrections_are_simulated_learned_and_scored(tmp_path, monkeypatch, capsys):
+    torch.manual_seed(0)
+    network = create_model("resgcn7", blocks=2, channels=4, k=2)
+    blocks = BlockSettings(num_points=128, block_size=2.0, grid=0.1)
+    save_checkpoint(tmp_path / "c.pt", network, Card("resgcn7", network.config, blocks=blocks))
+    for seed, name in enumerate(("Area_1_office_1", "Area_1_office_2")):
+        write_room(synthetic_room(seed, 30.0, name), tmp_path / "rooms")
+    path = tmp_path / "corrections.json"
+    words = ["--corrections", str(tmp_path / "rooms"), "--checkpoint", str(tmp_path / "c.pt"), "--device", "cpu"]
+    assert main(["benchmark", *words, "--json", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "2 rooms, 1 corrected at a time" in printed and "other rooms" in printed
+    none, few, many = json.loads(path.read_text())["rows"]
+    assert (none["corrections"], few["corrections"], many["corrections"]) == (0, 5, 20)
+    assert none["learned"] is None and none["right"] is None
+    # The network knows nothing, so nearly every region is wrong, and a class for each is better than before.
+    assert none["by_hand"]["miou"] < few["by_hand"]["miou"] <= many["by_hand"]["miou"]
+    assert 0 < few["right"] <= 1 and few["learned"]["points"] == few["others"]["points"]
+    assert many["others"]["points"] == many["by_hand"]["points"], "each room is once another room"
+
+
 @pytest.mark.parametrize(
     "words, said",
     [
@@ -236,6 +258,9 @@ def test_a_checkpoint_is_stressed_on_altered_rooms(room, tmp_path, capsys):
         (["--stress", "ROOM", "--proof", "ROOM"], "--stress: not together with --proof"),
         (["--steps", "9"], "--steps: only with --proof"),
         (["--checkpoint", "c.pt"], "--checkpoint: only with --stress"),
+        (["--corrections", "ROOM", "--quality", "ROOM"], "--quality: not together with --corrections"),
+        (["--corrections", "ROOM", "--k", "4"], "--k: not together with --corrections"),
+        (["--at-once", "2"], "--at-once: only with --corrections"),
     ],
 )
 def test_flags_that_would_be_ignored_are_refused(room, words, said, capsys):

@@ -98,6 +98,15 @@ def test_a_checkpoint_to_begin_with_brings_the_recipe_for_a_few_scans(rooms, tmp
         config_of(rooms, "--recipe", "fine-tune")
 
 
+def test_the_recipe_for_corrections_trains_on_all_rooms_and_leaves_the_backbone_as_it_is(rooms, tmp_path):
+    before = a_checkpoint(tmp_path, num_points=2048, grid=0.03)
+    config = config_of(rooms, "--from", before, "--recipe", "corrections")
+    assert config.val_rooms == () and len(config.train_rooms) > 1
+    assert (config.num_points, config.grid, config.epochs) == (2048, 0.03, 1) and config.freeze > 1000
+    with pytest.raises(InputError, match="corrections begins with a checkpoint; name one by --from"):
+        config_of(rooms, "--recipe", "corrections")
+
+
 def test_a_file_in_the_official_layout_is_begun_with_once_its_network_is_named(rooms, tmp_path):
     network = create_model("resgcn7", channels=8, k=4)
     torch.save(to_official(network.state_dict()), tmp_path / "official.pth")

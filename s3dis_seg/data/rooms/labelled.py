@@ -1,9 +1,8 @@
-"""Labelled scans of any format as rooms, with the classes of the user; and one scan cut into two rooms.
+"""Labelled or corrected scans of any format as rooms, with the classes of the user; and one scan cut into two rooms.
 
 Letters: P points.
 """
 
-import re
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -14,13 +13,19 @@ from s3dis_seg.classes import UNLABELLED, Classes
 from s3dis_seg.data.rooms.room import Repair, room_of
 from s3dis_seg.data.rooms.room_source import RoomSource, is_stray
 from s3dis_seg.data.scans import READABLE, labels_of, read_scan
+from s3dis_seg.data.scans.corrections import (
+    classes_of_corrections,
+    corrections_path,
+    is_corrections,
+    read_corrections,
+)
 from s3dis_seg.data.scans.labels import field_of, values_of
-from s3dis_seg.files import InputError
+from s3dis_seg.files import InputError, numbered_names, safe_name
 
 TRAIN, VAL = "_train", "_val"  # how the names of the two rooms of a cut scan end; `split_rooms` knows them
 GAP = 0.5  # metres between them, or less where the scan is short
 _GAP_SHARE = 0.05  # the most of the length that the gap takes
-_LONGEST_NAME = 100
+LEARN_FROM = 0.0  # confidence from which predictions are labels beside corrections; see docs/corrections.md
 _GREY = 128  # of scans without colours
 _BYTES_A_POINT = 20  # of a scan, for estimates
 
@@ -33,6 +38,7 @@ def find_scans(path):
     if not path.is_dir():
         raise InputError(f"{path} does not exist; name a labelled scan, or a folder of them")
     found = [scan for scan in path.rglob("*") if scan.suffix.lower() in READABLE and scan.is_file()]
+    found = [scan for scan in found if not is_corrections(scan)]
     scans = sorted(scan for scan in found if not any(map(is_stray, [scan, *scan.relative_to(path).parents])))
     if not scans:
         raise InputError(f"{path} holds no scans; known formats: {', '.join(READABLE)}")
@@ -45,26 +51,11 @@ def names_of(scans, folder):
     Unique whatever the capitals, and safe in file names and patterns: letters, digits and . _ - only.
     """
     inside = [scan.relative_to(folder) if Path(folder).is_dir() else Path(scan.name) for scan in scans]
-    names = [_safe("_".join([*path.parts[:-1], path.stem])) for path in inside]
+    names = [safe_name("_".join([*path.parts[:-1], path.stem]), "scan") for path in inside]
     alone = Counter(map(str.lower, names))
     # hall.las beside hall.csv
     names = [name if alone[name.lower()] == 1 else f"{name}-{path.suffix[1:]}" for name, path in zip(names, inside)]
-    return _numbered(names)
-
-
-def _safe(text):
-    return re.sub(r"[^\w.-]+", "_", text).strip("_.-")[:_LONGEST_NAME] or "scan"
-
-
-def _numbered(names):
-    """The same names, a number behind those that are there already."""
-    result = []
-    for name in names:
-        number, new = 2, name
-        while new.lower() in (taken.lower() for taken in result):
-            new, number = f"{name}_{number}", number + 1
-        result.append(new)
-    return result
+    return numbered_names(names)
 
 
 def count_values(scans, field=None, units=None, progress=None):
@@ -127,6 +118,12 @@ def read_labelled(path, name, classes: Classes, field=None, units=None, cut=None
     """One labelled scan as a room; with `cut`, the part of it that its name ends in. -> Room; InputError"""
     scan = read_scan(path, units, classes)
     labels = labels_of(scan, field_of(scan, field))
+    return _room(name, scan, labels, classes, _how(field, units, cut), cut)
+
+
+def _room(name, scan, labels, classes, how, cut=None):
+    """A scan with these labels as a room. labels: (P,) uint8; how: as in RoomSource -> Room; InputError"""
+    path = scan.path
     xyz, told = np.asarray(scan.xyz, np.float64), [warning.removeprefix(f"{path}: ") for warning in scan.warnings]
     usable = np.isfinite(xyz).all(axis=1)
     if not usable.any():
@@ -140,7 +137,7 @@ def read_labelled(path, name, classes: Classes, field=None, units=None, cut=None
     if cut is not None:
         usable &= _part(path, xyz, labels, usable, cut)[name.endswith(VAL)]
     rgb = np.full((len(xyz), 3), _GREY, np.uint8) if scan.rgb is None else scan.rgb
-    source = RoomSource(name, path, read_labelled, 0, 0.0, how=_how(field, units, cut))
+    source = RoomSource(name, path, read_labelled, 0, 0.0, how=how)
     repairs = [Repair(Path(path).name, None, what) for what in told]
     return room_of(name, xyz[usable], rgb[usable], labels[usable], None, source.label, repairs, classes)
 
@@ -177,3 +174,59 @@ def gap_between(train, val):
     gaps = np.maximum(low[1] - high[0], low[0] - high[1])[:2]
     axis = int(gaps.argmax())
     return axis, float(gaps[axis]), float(val.hi[axis])
+
+
+def corrected_sources(path, sure=None, units=None):
+    """The rooms that corrected scans become, and the scans that nobody has corrected. -> list of RoomSource, of paths
+
+    path: a segmented scan with corrections beside it (scan.labels.npz), or a folder of them. sure: as `labels_to_learn`
+    takes it. InputError where there are no corrections, or where their classes differ.
+    """
+    scans = find_scans(path)
+    names = dict(zip(scans, names_of(scans, path)))
+    corrected = [scan for scan in scans if corrections_path(scan).is_file()]
+    if not corrected:
+        raise InputError(f"there are no corrections beside the scans of {path}; make them with s3dis-seg review")
+    classes = classes_of_corrections(corrections_path(corrected[0]))
+    for scan in corrected:
+        if (other := classes_of_corrections(corrections_path(scan))).names != classes.names:
+            raise InputError(
+                f"{corrections_path(scan)} has the classes {', '.join(other.names)[:200]}, "
+                f"{corrections_path(corrected[0])} has {', '.join(classes.names)[:200]}; prepare them one by one"
+            )
+    reader = partial(read_corrected, classes=classes, sure=sure, units=units)
+    sources = []
+    for scan in corrected:
+        points = scan.stat().st_size // _BYTES_A_POINT
+        modified = max(file.stat().st_mtime for file in (scan, corrections_path(scan)))
+        how = _how_corrected(sure, units)
+        sources.append(RoomSource(names[scan], scan, reader, points, modified, classes, how))
+    return sorted(sources, key=lambda source: source.name), [scan for scan in scans if scan not in corrected]
+
+
+def _how_corrected(sure, units):
+    predictions = "without predictions" if sure is None else f"with predictions from {sure:g} confidence"
+    return f"corrected, {predictions}" + (f", in {units}" if units else "")
+
+
+def read_corrected(path, name, classes: Classes, sure=None, units=None):
+    """One corrected scan as a room. -> Room; InputError"""
+    scan = read_scan(path, units, classes)
+    corrections, _ = read_corrections(corrections_path(path), scan)
+    return _room(name, scan, labels_to_learn(scan, corrections, sure), classes, _how_corrected(sure, units))
+
+
+def labels_to_learn(scan, corrections, sure=None):
+    """What a network can learn from a corrected scan. (P,) classes, 255 where not corrected -> (P,) uint8
+
+    Corrected points have the class that they were given. sure: points with at least this confidence have the class
+    that they are predicted to be, so that the network does not forget what it knows; None for no such points.
+    InputError where the scan has none of what `sure` needs.
+    """
+    labels = np.array(corrections, np.uint8)
+    if sure is not None:
+        if scan.predictions is None or scan.confidence is None:
+            raise InputError(f"{scan.path} has no predictions with a confidence; segment it again, or say --sure none")
+        certain = (labels == UNLABELLED) & (scan.confidence >= sure)
+        labels[certain] = scan.predictions[certain]
+    return labels

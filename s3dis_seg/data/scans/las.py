@@ -110,6 +110,13 @@ def write(path, columns, source=None, names=None):
             raise OSError(str(error)) from error
 
 
+def part_of(source, points):
+    """Some points of a file. source: the LasData of `read`; points: (n,) numbers or (P,) bool -> LasData"""
+    import laspy
+
+    return laspy.LasData(source.header, source.points[points])
+
+
 def _without_tree(header):
     """A copy of a header as that of a plain file: the tree of a COPC file says where points lie in that file alone."""
     header = copy.deepcopy(header)

@@ -41,7 +41,7 @@ def read(path):
 
     Raises InputError where the file is damaged, or no array holds coordinates. Never unpickles.
     """
-    arrays, compressed, notes = _arrays(path)
+    arrays, compressed, notes = read_arrays(path)
     source = NpzFile(arrays, {}, compressed, notes)
     named = {name.lower(): name for name in reversed(arrays)}
     columns, rest = {}, dict(arrays)
@@ -93,8 +93,11 @@ def _length(columns):
     return len(next(iter(columns.values()))) if columns else -1
 
 
-def _arrays(path):
-    """-> arrays by name, whether the archive is compressed, notes"""
+def read_arrays(path):
+    """The arrays of an archive, never unpickled. -> arrays by name, whether the archive is compressed, notes
+
+    InputError where it is damaged, holds no arrays, or promises more than its bytes can give.
+    """
     arrays, notes, compressed = {}, [], False
     try:
         with zipfile.ZipFile(path) as archive:

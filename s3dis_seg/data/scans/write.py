@@ -55,7 +55,7 @@ def write_scan(
             raise InputError(f"cannot write {path}: {name} has {len(values):,} values for {len(scan):,} points")
     same_format = scan.path is not None and _WRITERS.get(Path(scan.path).suffix.lower()) is writer
     source = scan.source if same_format else None
-    if writer is ply.write and scan.predictions is not None:
+    if writer is ply.write and "prediction" in columns:
         source = with_classes(source, scan.classes)
     named = {"names": names_of_codes(classification)} if classification is not None else {}
     with replacing(path) as temporary:
