@@ -27,14 +27,24 @@ def listed(scan, coloring):
 
 def test_classes_are_listed_with_their_points_and_colours(scan):
     entries = checklist(scan, "prediction")
-    assert [(entry.name, entry.count) for entry in entries] == [("floor", 2), ("wall", 1), ("chair", 1), ("class 14", 1)]
+    assert [(entry.name, entry.count) for entry in entries] == [
+        ("floor", 2),
+        ("wall", 1),
+        ("chair", 1),
+        ("class 14", 1),
+    ]
     assert entries[0].color == tuple(COLORS[1].tolist())
     assert listed(scan, "truth") == {("class", "floor"): 1, ("class", "wall"): 2, ("class", "unlabelled"): 2}
 
 
 def test_errors_and_confidence_have_lines_of_their_own_above_the_classes(scan):
     entries = checklist(scan, "errors")
-    assert [(entry.name, entry.count) for entry in entries[:3]] == [("right", 2), ("wrong", 1), ("neither: unlabelled", 2)]
+    counts = [(entry.name, entry.count) for entry in entries[:3]]
+    assert counts == [
+        ("right", 2),
+        ("wrong", 1),
+        ("neither: unlabelled", 2),
+    ]
     assert [entry.color for entry in entries[:2]] == [tuple(RIGHT.tolist()), tuple(WRONG.tolist())]
     assert ("class", "chair") in listed(scan, "errors")
     bands = {name: count for (sort, name), count in listed(scan, "confidence").items() if sort == "confidence"}

@@ -20,7 +20,7 @@ SIZE = 900, 700
 def room():
     """A 4 x 3 m floor with a red block of chair points on it and a ceiling above, far from the origin. -> Scan"""
     flat = np.stack(np.meshgrid(np.arange(0, 4, 0.05), np.arange(0, 3, 0.05)), axis=-1).reshape(-1, 2)
-    block = np.stack(np.meshgrid(*[np.arange(0, 0.8, 0.05)] * 3), axis=-1).reshape(-1, 3) + (1.6, 1.1, 0.05)
+    block = np.stack(np.meshgrid(*[np.arange(0, 0.8, 0.05)] * 3), axis=-1).reshape(-1, 3) + np.array([1.6, 1.1, 0.05])
     xyz = np.concatenate([np.c_[flat, np.zeros(len(flat))], block, np.c_[flat, np.full(len(flat), 2.5)]])
     labels = np.repeat([FLOOR, CHAIR, CEILING], [len(flat), len(block), len(flat)]).astype(np.uint8)
     scan = Scan(xyz + FAR, predictions=labels.copy(), labels=labels, path=Path("room.ply"))
@@ -71,7 +71,7 @@ def click(scene, x, y, shift=False):
     scene.mouse_up()
 
 
-CHAIR_TOP = FAR + (2.0, 1.5, 0.8)
+CHAIR_TOP = FAR + np.array([2.0, 1.5, 0.8])
 
 
 def test_the_scan_stands_beside_its_legend_without_its_ceiling(scene):
@@ -137,7 +137,7 @@ def test_a_click_tells_of_a_point_and_two_clicks_the_distance(scene, said):
     first = scene.picks[0]
     assert np.linalg.norm(first.place - CHAIR_TOP) < 0.1
     assert (scene.panes[0].cloud.scan.xyz[first.point] == first.place).all()
-    click(scene, *middle_of(scene, FAR + (0.5, 0.5, 0)))
+    click(scene, *middle_of(scene, FAR + np.array([0.5, 0.5, 0])))
     distance = np.linalg.norm(scene.picks[0].place - scene.picks[1].place)
     assert f"distance {distance:.3f} m" in said[-1]
     picture = scene.picture()
@@ -210,7 +210,7 @@ def test_a_slice_shows_what_lies_between_two_heights(scene):
     sliced = Scene([room()], ["truth"], print, SIZE, heights=(0.3, 0.6))
     z = sliced.panes[0].cloud.scan.xyz[sliced.panes[0].cloud.rows[sliced.panes[0].shown], 2] - 300
     assert 0.29 < z.min() < z.max() < 0.61
-    with pytest.raises(InputError, match="no point from 5 to 6 m above its floor; it is 2.50 m high"):
+    with pytest.raises(InputError, match=r"no point from 5 to 6 m above its floor; it is 2\.50 m high"):
         Scene([room()], ["truth"], print, SIZE, heights=(5, 6))
 
 
@@ -249,7 +249,7 @@ def test_two_colourings_stand_side_by_side_under_one_camera():
 def test_two_scans_stand_side_by_side_and_points_are_measured_across():
     one, other = room(), room()
     other.path = Path("other.ply")
-    other.xyz = other.xyz + (0, 0, 0.25)
+    other.xyz = other.xyz + np.array([0, 0, 0.25])
     told = []
     scene = Scene([one, other], ["truth", "truth"], lambda sentence, *_: told.append(sentence), SIZE)
     assert told == []
@@ -263,7 +263,7 @@ def test_two_scans_stand_side_by_side_and_points_are_measured_across():
 
 def test_scans_that_lie_apart_are_each_shown_and_this_is_told():
     one, other = room(), room()
-    other.xyz = other.xyz + (1000, 0, 0)
+    other.xyz = other.xyz + np.array([1000, 0, 0])
     told = []
     scene = Scene([one, other], ["truth", "truth"], lambda sentence, *_: told.append(sentence), SIZE)
     assert told[0].startswith("the two scans lie apart")

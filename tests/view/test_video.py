@@ -33,7 +33,7 @@ def test_a_gif_has_every_picture_in_its_colours_and_repeats(tmp_path):
 
 def test_mp4_goes_through_ffmpeg(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match="needs the program ffmpeg; install it, or name a .gif"):
+    with pytest.raises(InputError, match=r"needs the program ffmpeg; install it, or name a \.gif"):
         write_video(tmp_path / "a.mp4", pictures())
     program = tmp_path / "ffmpeg"
     program.write_text('#!/bin/sh\nfor last; do :; done\nexec /bin/cat > "$last"\n')
