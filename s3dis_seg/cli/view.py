@@ -175,15 +175,15 @@ def _colorings(arguments, scans):
 
 
 def _open_window(arguments, scans, colorings):
-    if all(name not in sys.modules for name in ("open3d", "numba")):
-        print("opening the window (its first time on a machine takes some seconds more)", flush=True)
     import open3d  # noqa: F401 - so that the seconds below are those of the window alone
 
     start = time.perf_counter()
     scene = _scene(arguments, scans, colorings, (1280, 960))
     title = " | ".join(str(scan.path) for scan in scans)
     window = Window(scene, f"s3dis-seg: {title}")
-    print(f"opened in {time.perf_counter() - start:.1f} s; the key H shows what keys and mouse do", flush=True)
+    seconds = time.perf_counter() - start
+    slow = " (longer the first time on a machine: the drawing is compiled)" if seconds > 2 else ""
+    print(f"opened in {seconds:.1f} s{slow}; the key H shows what keys and mouse do", flush=True)
     scene.tell_state()
     window.run()
 

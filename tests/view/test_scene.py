@@ -378,3 +378,11 @@ def test_every_key_does_something_and_is_listed_in_the_help(scene, tmp_path, mon
     assert sum(keys.count(",") + 1 for keys, _ in help_lines()[: -len(scene_module.MOUSE)]) == len(scene.actions)
     scene.press("NO SUCH KEY")
     settle(scene)
+
+
+def test_the_document_lists_every_key():
+    document = (Path(__file__).parents[2] / "docs" / "looking.md").read_text().split("| mouse | |")[0]
+    for keys in KEYS:
+        name = keys[0].replace("_", " ").capitalize()
+        listed = {"Left": "arrows", "Right": "arrows", "Up": "arrows", "Down": "arrows"}.get(name, name)
+        assert listed in document or name in "12345", name
