@@ -43,7 +43,7 @@ ALLOWED = {
 }
 IMPORTED_WHERE_NEEDED = {
     "open3d", "torch_cluster", "plyfile", "laspy", "triton", "tensorboard", "matplotlib", "polars", "numba", "pye57",
-    "trimesh",
+    "trimesh", "PIL",
 }  # fmt: skip
 
 

@@ -138,7 +138,7 @@ def points_below_ceiling(scan):
     whatever the colouring. A prediction of ceiling low in a room is a mistake and stays in the picture. Without labels
     and predictions, or where none of the classes has one of these names, the upper 5 % of the height is hidden.
     """
-    low, high = _floor_and_ceiling(scan.xyz)
+    low, high = floor_and_ceiling(scan.xyz)
     z = scan.xyz[:, 2]
     overhead_classes = [number for number, name in enumerate(scan.classes.names) if name.lower() in _OVERHEAD]
     if not overhead_classes or (scan.labels is None and scan.predictions is None):
@@ -153,7 +153,22 @@ def points_below_ceiling(scan):
     return ~hidden, f"{hidden.sum():,} points {said} ceiling or beam" if said else ""
 
 
-def _floor_and_ceiling(xyz):
+def within_heights(scan, heights):
+    """Which points lie between two heights. heights: (low, high) metres above the floor -> (P,) bool
+
+    InputError where there is none.
+    """
+    floor, ceiling = floor_and_ceiling(scan.xyz)
+    inside = (scan.xyz[:, 2] >= floor + heights[0]) & (scan.xyz[:, 2] <= floor + heights[1])
+    if not inside.any():
+        raise InputError(
+            f"{scan.path or 'the scan'} has no point from {heights[0]:g} to {heights[1]:g} m above its floor; "
+            f"it is {ceiling - floor:.2f} m high"
+        )
+    return inside
+
+
+def floor_and_ceiling(xyz):
     """The lowest and highest z, without outliers; 0 and 0 where no point is finite."""
     some = xyz[:: max(1, len(xyz) // 100_000), 2]
     some = some[np.isfinite(some)]

@@ -13,6 +13,7 @@ BACKGROUND = np.array((255, 255, 255), np.uint8)
 _FIELD_OF_VIEW = 40.0  # degrees, along the longer side of the picture
 _AT_ONCE = 1 << 20  # points projected in one go: bounds the memory, whatever the size of the scan
 _NOTHING = np.uint64(np.iinfo(np.uint64).max)
+CLOSING = 2.2  # discs around points strewn at random cover 98 % of a surface from 2.2 times their spacing
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,8 @@ def fitting_camera(xyz, shown, size=(1280, 960), azimuth=None, elevation=68.0, z
     if azimuth is None:
         along_x, along_y, _ = high - low
         azimuth = -70.0 if along_x >= along_y else 20.0
-    azimuth, elevation = np.radians((azimuth, elevation))
-    sideways = np.array((-np.sin(azimuth), np.cos(azimuth), 0))
-    backwards = np.array((np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)))
-    axes = np.stack((sideways, np.cross(backwards, sideways), backwards))
-    focal = max(size) / 2 / np.tan(np.radians(_FIELD_OF_VIEW) / 2)
+    axes = axes_towards(azimuth, elevation)
+    focal = focal_length(size)
     # Half the picture, less 4 % of margin, over the focal length; first to the right and up, then to the left and down.
     slopes = np.array([size, size]) / 2 * 0.96 / focal
     slopes[1, 0] -= left_free / focal
@@ -70,6 +68,19 @@ def fitting_camera(xyz, shown, size=(1280, 960), azimuth=None, elevation=68.0, z
     distance = max((widest.sum(axis=0) / slopes.sum(axis=0)).max(), 0.1)
     eye = (widest[0] - widest[1] + distance * (slopes[1] - slopes[0])) / 2
     return Camera(origin, axes, np.append(eye, distance), zoom * focal, tuple(size))
+
+
+def axes_towards(azimuth, elevation):
+    """The axes of a camera whose eye is in this direction, in degrees. -> (3, 3), rows right, up, backwards"""
+    azimuth, elevation = np.radians((azimuth, elevation))
+    sideways = np.array((-np.sin(azimuth), np.cos(azimuth), 0))
+    backwards = np.array((np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)))
+    return np.stack((sideways, np.cross(backwards, sideways), backwards))
+
+
+def focal_length(size):
+    """Pixels, for a picture of (W, H): the longer side sees 40 degrees."""
+    return max(size) / 2 / np.tan(np.radians(_FIELD_OF_VIEW) / 2)
 
 
 def _box(xyz, shown):
@@ -144,16 +155,23 @@ def closing_size(xyz, shown, camera, sample=200_000):
     ids = np.flatnonzero(shown)
     step = max(len(ids) // sample, 1)
     sampled = xyz[ids[::step]] - camera.origin
+    spacing, cube = spacings(sampled, step)
+    depth = camera.project(sampled + camera.origin)[2]
+    in_pixels = np.quantile(spacing * camera.focal / np.maximum(depth, cube), 0.75)
+    return int(np.clip(round(CLOSING * in_pixels), 1, 16))
+
+
+def spacings(sampled, step):
+    """How far the points of a surface are apart, around each of some of them.
+
+    sampled: (n, 3) metres, every `step`-th point of a cloud. -> (n,) metres, side of the cubes that it was judged by
+    """
     # A surface that crosses a small cube has about the area of one of its faces, shared by the points in the cube.
     cube = max(np.ptp(sampled, axis=0).max() / 40, 1e-6)
     _, where, counts = np.unique(
         np.floor(sampled / cube).astype(np.int32), axis=0, return_inverse=True, return_counts=True
     )
-    spacing = cube / np.sqrt(step * counts[where.ravel()])
-    depth = camera.project(sampled + camera.origin)[2]
-    in_pixels = np.quantile(spacing * camera.focal / np.maximum(depth, cube), 0.75)
-    # Discs around points strewn at random cover 98 % of a surface from a diameter of 2.2 times their spacing.
-    return int(np.clip(round(2.2 * in_pixels), 1, 16))
+    return cube / np.sqrt(step * counts[where.ravel()]), cube
 
 
 def paint(seen, colors):

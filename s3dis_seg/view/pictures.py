@@ -3,7 +3,7 @@
 import numpy as np
 
 from s3dis_seg.files import InputError, replacing
-from s3dis_seg.view.colorings import color_points, legend, points_below_ceiling, ramp, title_of
+from s3dis_seg.view.colorings import color_points, legend, points_below_ceiling, ramp, title_of, within_heights
 from s3dis_seg.view.drawing import BACKGROUND, fitting_camera, paint, seen_points
 
 # Pixels, in pictures up to 1,600 wide; in wider ones all of these grow by `_scale`.
@@ -11,15 +11,16 @@ _TITLE, _ROW, _SQUARE, _LETTER, _MARGIN = 40, 30, 16, 10, 20
 _NARROWEST = 280  # a panel holds its title and one column of the legend
 
 
-def side_by_side(scan, colorings, size=(800, 600), ceiling=False, **looking):
+def side_by_side(scan, colorings, size=(800, 600), ceiling=False, heights=None, **looking):
     """Panels of the same scan, one for each colouring, with its title and its legend. -> (H, W, 3) uint8
 
     size: (W, H) that a panel has at most. ceiling: False hides ceiling and beams, so that one can look into the room.
+    heights: (low, high) metres above the floor, of a slice.
     looking: azimuth, elevation, zoom and point_size, as `fitting_camera` and `seen_points` take them.
     The points stand at the same pixels in every panel, each pixel in exactly the colour of its point.
     """
     colors = [color_points(scan, name) for name in colorings]
-    seen = look(scan, size, ceiling, **looking)
+    seen = look(scan, size, ceiling, heights, **looking)
     width = seen.shape[1]
     top, scale = title_height(width * len(colorings)), _scale(width * len(colorings))
     legends = [legend_picture(scan, name, width, scale, seen) for name in colorings]
@@ -38,7 +39,7 @@ def side_by_side(scan, colorings, size=(800, 600), ceiling=False, **looking):
     return np.concatenate(panels, axis=1)
 
 
-def look(scan, size, ceiling=False, point_size=None, **camera):
+def look(scan, size, ceiling=False, heights=None, point_size=None, **camera):
     """Which point of the scan is seen at each pixel. -> (H, W) int64, -1 where there is none
 
     Cut to what is seen, so `size` (W, H) is the most it can be.
@@ -50,6 +51,8 @@ def look(scan, size, ceiling=False, point_size=None, **camera):
     shown = finite if ceiling else finite & points_below_ceiling(scan)[0]
     if not shown.any():
         shown = finite  # the scan is nothing but ceiling
+    if heights is not None:
+        shown = shown & within_heights(scan, heights)
     seen = seen_points(xyz, shown, fitting_camera(xyz, shown, size, **camera), point_size)
     return _cut(seen, margin=max(size) // 60)
 

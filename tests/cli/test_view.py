@@ -9,6 +9,7 @@ from s3dis_seg.cli.main import main
 from s3dis_seg.data.rooms.prepared import write_room
 from s3dis_seg.data.rooms.room import room_of
 from s3dis_seg.data.scans import Scan, read_scan, write_scan
+from s3dis_seg.view.cameras import View, write_views
 
 
 @pytest.fixture
@@ -59,6 +60,47 @@ def test_several_colourings_are_saved_side_by_side(segmented, tmp_path):
     assert read(three).shape[1] == 3 * read(one).shape[1]
 
 
+def test_a_slice_is_saved(segmented, tmp_path):
+    picture = tmp_path / "picture.png"
+    words = ["--size", "300", "200", "--slice", "0.3", "1"]
+    assert main(["view", str(segmented), "--save", str(picture), *words]) == 0
+    assert has(read(picture), COLORS[8])
+    assert not has(read(picture), COLORS[1])
+
+
+def test_a_video_of_two_scans_is_written_without_a_screen(segmented, tmp_path, monkeypatch, capsys):
+    from PIL import Image
+
+    monkeypatch.delenv("DISPLAY", raising=False)
+    video = tmp_path / "turn.gif"
+    words = ["--video", str(video), "--size", "700", "300", "--seconds", "0.4"]
+    assert main(["view", str(segmented), str(segmented), *words]) == 0
+    assert "6 pictures, 0.4 s" in capsys.readouterr().out
+    with Image.open(video) as frames:
+        assert (frames.n_frames, frames.size) == (6, (700, 300))
+        frames.seek(3)
+        picture = np.array(frames.convert("RGB"))
+    for half in (picture[30:, 290:495], picture[30:, 496:]):
+        assert has(half, COLORS[1])
+        assert has(half, COLORS[8])
+
+
+def test_a_video_goes_through_kept_views(segmented, tmp_path):
+    from PIL import Image
+
+    views = [View((1, 0.5, 0), 0.0, 60.0, 3.0), View((1, 0.5, 0), 90.0, 60.0, 30.0)]
+    write_views(tmp_path / "views.json", views)
+    words = ["--video", str(tmp_path / "way.gif"), "--views", str(tmp_path / "views.json")]
+    assert main(["view", str(segmented), *words, "--size", "400", "300", "--seconds", "0.2"]) == 0
+    sizes = []
+    with Image.open(tmp_path / "way.gif") as frames:
+        for number in range(frames.n_frames):
+            frames.seek(number)
+            sizes.append((np.array(frames.convert("RGB"))[30:] != 255).any(axis=-1).sum())
+    assert len(sizes) == 3
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
 def test_a_label_field_whose_numbers_may_mean_other_classes_is_told(segmented, tmp_path, capsys):
     words = ["--save", str(tmp_path / "picture.png"), "--size", "300", "200", "--label-field", "truth_of_hand"]
     assert main(["view", str(segmented), *words]) == 0
@@ -82,7 +124,16 @@ def test_the_ceiling_of_a_room_is_cut_away_and_this_is_told(tmp_path, capsys):
     "words, said",
     [
         (["--zoom", "2"], "--zoom: only with --save"),
-        (["--color", "scan", "truth"], "only with --save"),
+        (["--color", "scan", "truth", "errors"], "more than two colourings after --color: only with --save"),
+        (["--seconds", "3"], "--seconds: only with --video"),
+        (["--size", "30", "30"], "--size: only with --save or --video"),
+        (["--video", "v.gif", "--save", "p.png"], "one of them at a time"),
+        (["--video", "v.avi"], "name a .gif or .mp4 file"),
+        (["--video", "v.gif", "--views", "none.json"], "cannot read none.json"),
+        (["none.ply", "--save", "p.png"], "only of one scan"),
+        (["--slice", "2", "1"], "the lower end comes first"),
+        (["--slice", "0", "high"], "'high' is not a number of metres"),
+        (["--slice", "50", "51", "--save", "p.png"], "no point from 50 to 51 m above its floor"),
         (["--color", "truth", "--save", "p.png"], "--label-field"),
         (["--label-field", "nothing", "--save", "p.png"], "has no property 'nothing'"),
         (["--save", "p.jpg"], "name a .png file"),
@@ -91,7 +142,7 @@ def test_the_ceiling_of_a_room_is_cut_away_and_this_is_told(tmp_path, capsys):
         (["--save", "p.png", "--azimuth", "north"], "'north' is not a number of degrees"),
         (["--save", "p.png", "--elevation", "nan"], "'nan' is not a number of degrees"),
         (["--save", "p.png", "--color", "blue"], "invalid choice: 'blue'"),
-        ([], "add --save picture.png"),
+        ([], "add --save picture.png, or make a page with `s3dis-seg report`"),
     ],
 )
 def test_what_cannot_be_shown_is_refused_in_one_sentence(segmented, monkeypatch, capsys, words, said):
