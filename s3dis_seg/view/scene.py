@@ -266,14 +266,13 @@ class Scene:
         ]
 
     def entries(self):
-        """The lines of the legend: those of all panes. -> list of ((sort, name), color, counts for each pane)"""
+        """The lines of the legend, of all panes, classes last. -> list of ((sort, name), color, counts for each pane)"""
         places = [{entry.key: entry for entry in pane.entries} for pane in self.panes]
         keys = dict.fromkeys(key for entries in places for key in entries)
-        sorts = list(dict.fromkeys(sort for sort, _ in keys))
         return [
             (key, next(place[key].color for place in places if key in place),
              [place[key].count if key in place else 0 for place in places])
-            for key in sorted(keys, key=lambda key: sorts.index(key[0]))
+            for key in sorted(keys, key=lambda key: key[0] == "class")
         ]  # fmt: skip
 
     def _mark_picks(self, picture):
