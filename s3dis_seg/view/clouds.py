@@ -35,7 +35,7 @@ class Cloud:
         self.rows = points[:MOST]
         sample = scan.xyz[self.rows[:_SAMPLE]]
         self.origin = ((sample.min(axis=0) + sample.max(axis=0)) / 2).astype(np.float64)
-        self.xyz = (scan.xyz[self.rows] - self.origin).astype(np.float32)
+        self.xyz = np.take((scan.xyz - self.origin).astype(np.float32), self.rows, axis=0)
         spacing, _ = spacings(self.xyz[:_SAMPLE], len(self.rows) / len(sample))
         self.spacing = float(np.quantile(spacing, 0.75))
         self.low, self.high = self.xyz.min(axis=0) + self.origin, self.xyz.max(axis=0) + self.origin
@@ -71,7 +71,7 @@ class Pane:
 
     def recolor(self, coloring):
         """Show another colouring, or the same again after the scan has changed. InputError where there is no data."""
-        self.colors = color_points(self.cloud.scan, coloring)[self.cloud.rows]
+        self.colors = np.take(color_points(self.cloud.scan, coloring), self.cloud.rows, axis=0)
         self.coloring = coloring
         self.entries = checklist(self.cloud.scan, coloring)
 

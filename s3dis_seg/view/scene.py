@@ -13,7 +13,7 @@ from s3dis_seg.files import InputError
 from s3dis_seg.view.cameras import first_view, write_views
 from s3dis_seg.view.checklist import facts_of_point
 from s3dis_seg.view.clouds import Cloud, Pane
-from s3dis_seg.view.colorings import floor_and_ceiling, legend, title_of, within_heights
+from s3dis_seg.view.colorings import floor_and_ceiling, title_of, within_heights
 from s3dis_seg.view.lettering import (
     PANEL,
     TITLE,
@@ -27,7 +27,7 @@ from s3dis_seg.view.lettering import (
 )
 from s3dis_seg.view.pictures import write_picture
 
-_SECONDS = 0.03  # for the drawing of a frame while moving
+_SECONDS = 0.02  # for the drawing of a frame while moving
 _ALWAYS_WHOLE = 100_000  # points that are drawn whole even while moving
 _CLICK = 4  # pixels that the mouse may move between press and release
 _STEP = 10  # degrees or hundredths of the view, for an arrow key
@@ -91,7 +91,7 @@ class Scene:
     """One scan in one or two colourings, or two scans, side by side under one camera.
 
     scans, colorings: one or two of each; of two scans each has its colouring. size: (W, H) of the picture.
-    tell: called with a sentence, and a legend as from `legend`, whenever there is something to say.
+    tell: called with a sentence, and a legend (name, color) for each line, whenever there is something to say.
     heights: (low, high) metres above the floor, of a slice. `step` draws, and the other methods are what keys and mouse
     do. view, hidden, picks and ceiling may be set from outside; call `refresh` then.
     """
@@ -147,7 +147,7 @@ class Scene:
         self.view, self._stale, self._pieces = view, True, None
 
     def step(self):
-        """Draw what there is to draw now, for about 1/30 of a second. -> (H, W, 3) uint8, or None if nothing is new
+        """Draw what there is to draw now, for about 1/50 of a second. -> (H, W, 3) uint8, or None if nothing is new
 
         After a change a thinned cloud comes first, and the whole one with the following calls.
         """
@@ -266,14 +266,13 @@ class Scene:
         ]
 
     def entries(self):
-        """The lines of the legend: those of all panes. -> list of ((sort, name), color, counts for each pane)"""
+        """The lines of the legend, of all panes; classes last. -> list of ((sort, name), color, counts of each pane)"""
         places = [{entry.key: entry for entry in pane.entries} for pane in self.panes]
         keys = dict.fromkeys(key for entries in places for key in entries)
-        sorts = list(dict.fromkeys(sort for sort, _ in keys))
         return [
             (key, next(place[key].color for place in places if key in place),
              [place[key].count if key in place else 0 for place in places])
-            for key in sorted(keys, key=lambda key: sorts.index(key[0]))
+            for key in sorted(keys, key=lambda key: key[0] == "class")
         ]  # fmt: skip
 
     def _mark_picks(self, picture):
@@ -409,8 +408,8 @@ class Scene:
         """Say what is seen, with the legend."""
         pane = self.panes[self.active]
         overhead = "" if self.ceiling or not pane.cloud.overhead else f"; {pane.cloud.overhead} hidden, T shows them"
-        points = pane.cloud.rows[pane.shown]
-        self.tell(self._title(pane) + overhead, legend(pane.cloud.scan, pane.coloring, points) if len(points) else ())
+        lines = [(entry.name, entry.color) for entry in pane.entries if entry.key not in self.hidden]
+        self.tell(self._title(pane) + overhead, lines)
 
     def show_scan(self):
         self.show("scan")

@@ -62,8 +62,9 @@ class Window:
         self._mouse, self._shift = (0.0, 0.0), False
         self._image = None
         self._register()
-        scene.resize(self._size())
-        scene.reset_view()
+        if self._size() != scene.size:
+            scene.resize(self._size())
+            scene.reset_view()
         self.poll()
 
     def _register(self):

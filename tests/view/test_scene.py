@@ -289,8 +289,8 @@ def test_many_points_are_thinned_while_moving_and_whole_at_rest(scene, monkeypat
 
 
 def test_the_thinned_cloud_is_as_large_as_there_is_time_for():
-    assert next_budget(300_000, 0.06) == 150_000
-    assert next_budget(300_000, 0.025) == 360_000
+    assert next_budget(300_000, 0.04) == 150_000
+    assert next_budget(300_000, 0.016) == 375_000
     assert next_budget(30_000, 10.0) == 30_000
     assert next_budget(2_000_000, 0.0) == 2_000_000
 
