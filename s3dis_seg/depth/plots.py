@@ -37,7 +37,7 @@ def write_plots(out, runs):
     styles = {depth: {"linestyle": _STYLES[n % len(_STYLES)]} for n, depth in enumerate(depths)}
     of_depths = {f"{depth} layers": style | {"color": "black"} for depth, style in styles.items()}
     if len(depths) == 1:
-        shared, of_depths = f"{depths[0]} layers, {shared}", {}
+        shared, of_depths = [*of_depths, *shared], {}
     lines = [(s, colors[kind] | styles[s.network.blocks]) for s, kind in zip(found, kinds)]
     groups = [([s for s, own in zip(found, kinds) if own == kind], color) for kind, color in colors.items()]
 
@@ -53,16 +53,19 @@ def write_plots(out, runs):
 
 
 def _kinds(found):
-    """What tells each network from the others, but for its depth, and what all share. -> list of texts, text"""
+    """What tells each network from the others but for its depth, and what all share. -> list of texts, list of words"""
     words = [s.system.words for s in found]
     shared = [word for word in words[0] if all(word in others for others in words)]
     own = [[s.network.block, *(word for word in of_it if word not in shared)] for s, of_it in zip(found, words)]
-    return [" ".join(of_it) for of_it in own], ", ".join(shared)
+    return [" ".join(of_it) for of_it in own], shared
 
 
 @contextmanager
-def _panels(path, title, legend, **options):
-    """Two panels side by side, written as a PNG when they are drawn. legend: text -> style of its line"""
+def _panels(path, shared, legend, **options):
+    """Two panels side by side, written as a PNG when they are drawn.
+
+    shared: what stands in the title; legend: text -> style of its line.
+    """
     # A figure of its own, because pyplot would look for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -70,7 +73,7 @@ def _panels(path, title, legend, **options):
 
     figure = Figure(figsize=(10.5, 4), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(", ".join(shared), fontsize="medium")
     yield figure.subplots(1, 2, **options)
     handles = [Line2D([], [], **style) for style in legend.values()]
     figure.legend(handles, list(legend), loc="outside right center", fontsize="small")

@@ -192,4 +192,4 @@ def test_pictures_show_every_measure_also_where_numbers_are_missing(tmp_path):
 
 def test_a_picture_names_what_differs_and_in_its_title_what_is_shared():
     runs = [made_up("plain", 2, norm="none"), made_up("res", 2, norm="none", fusion=False)]
-    assert _kinds(summaries(runs)) == (["plain", "res nofusion"], "edge, nonorm")
+    assert _kinds(summaries(runs)) == (["plain", "res nofusion"], ["edge", "nonorm"])
