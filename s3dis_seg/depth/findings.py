@@ -253,7 +253,8 @@ def _scales(found):
     return _section(
         "Random-walk and symmetric normalisation keep the scale, no normalisation does not",
         f"the root mean square of the features of the last layer is within a factor of {KEPT_SCALE:g} of that of "
-        "layer 1 (`gcn`, `gcn-symmetric`, `gcn-diagonal`), or is not (`gcn-none`), in the deepest network of its kind.",
+        "layer 1 (`gcn-random-walk`, `gcn-symmetric`, `gcn-diagonal`), or is not (`gcn-none`), in the deepest network "
+        "of its kind.",
         lines,
         "no GCN is among the networks",
     )

@@ -12,6 +12,7 @@ ADJACENCIES = {
     "symmetric": "gcn-symmetric",
     "diagonal": "gcn-diagonal",
 }
+WORDS_OF_CONVOLUTIONS = {conv: f"gcn-{adjacency}" for adjacency, conv in ADJACENCIES.items()}
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,15 @@ class System:
 
     @property
     def variant(self):
-        """All settings but connections and depth: the convolution, and what differs from the plainest network."""
+        """All settings but connections and depth."""
+        return "-".join(self.words)
+
+    @property
+    def words(self):
+        """The convolution, and a word for each setting that differs from the plainest network. -> list of str"""
         network = self.network
-        words = [f"k{network.k}"] if network.k != DEFAULT_K else []
+        words = [WORDS_OF_CONVOLUTIONS.get(network.conv, network.conv)]
+        words += [f"k{network.k}"] if network.k != DEFAULT_K else []
         words += [f"{network.channels}channels"] if network.channels != DEFAULT_CHANNELS else []
         words += {"batch": [], "layer": ["layernorm"], "none": ["nonorm"]}[network.norm]
         words += [] if network.fusion else ["nofusion"]
@@ -38,7 +45,7 @@ class System:
         words += ["dilated"] if network.dilation else []
         words += [f"stochastic{network.epsilon:g}"] if network.epsilon else []
         words += [f"drop{network.edge_drop:g}"] if network.edge_drop else []
-        return "-".join([network.conv, *words])
+        return words
 
     def differs_only_in(self, other, *settings):
         """Whether two networks are alike but for these settings of DeepGCNConfig."""

@@ -10,7 +10,7 @@ import pytest
 
 from s3dis_seg.depth.findings import Summary, findings, has_fallen, summaries
 from s3dis_seg.depth.measures import MEASURES
-from s3dis_seg.depth.plots import write_plots
+from s3dis_seg.depth.plots import _kinds, write_plots
 from s3dis_seg.depth.results import read_runs, run_path, write_run, write_tables
 from s3dis_seg.depth.systems import grid
 from s3dis_seg.files import InputError
@@ -188,3 +188,8 @@ def test_pictures_show_every_measure_also_where_numbers_are_missing(tmp_path):
     names = write_plots(tmp_path, [*runs, made_up("res", 3, diverged_at=2)])
     assert len(names) == len(MEASURES) + 2 + 1 and matplotlib.get_backend() == before
     assert all((tmp_path / name).read_bytes()[:4] == b"\x89PNG" for name in names)
+
+
+def test_a_picture_names_what_differs_and_in_its_title_what_is_shared():
+    runs = [made_up("plain", 2, norm="none"), made_up("res", 2, norm="none", fusion=False)]
+    assert _kinds(summaries(runs)) == (["plain", "res nofusion"], ["edge", "nonorm"])

@@ -8,6 +8,7 @@ import torch
 from s3dis_seg.depth import measures
 from s3dis_seg.depth.measures import Places, measures_of, places_of
 from s3dis_seg.graph.knn import dilated_knn
+from s3dis_seg.models.convolutions import BY_NAME, FAST
 
 ALL_PAIRS_OF_4 = torch.combinations(torch.arange(4))
 
@@ -57,6 +58,27 @@ def test_averaging_over_the_ring_smooths_at_the_rate_of_its_second_eigenvalue():
     assert energies[-1] / energies[-2] == pytest.approx(rate**2, rel=1e-3)
     # What is left is the slowest wave, in which neighbours differ by 1 - cos(2 pi / N) of what any two points do.
     assert relative[-1] == pytest.approx(1 - math.cos(2 * math.pi / N), rel=1e-3)
+
+
+def test_layers_of_a_random_walk_smooth_each_component_to_its_own_mean_at_the_rate_of_the_slower():
+    sizes, layers = (12, 8), 120
+    with_loops = [torch.cat([torch.arange(N)[:, None], ring(N)], dim=1) for N in sizes]
+    neighbors = torch.cat([with_loops[0], with_loops[1] + sizes[0]])
+    conv = BY_NAME["gcn"](3, 3, "none").double()
+    torch.nn.init.eye_(conv.linear.weight)
+    torch.nn.init.zeros_(conv.linear.bias)
+    x = random(20, 3).abs()
+    means = torch.cat([part.mean(dim=0).expand(len(part), 3) for part in x.split(sizes)])
+    energies = []
+    for _ in range(layers):
+        x = conv(x[None], neighbors[None], FAST)[0].detach()
+        energies.append(measures.dirichlet_energy(x, neighbors[:, 1:]).item())
+    rate = (1 + 2 * math.cos(2 * math.pi / max(sizes))) / 3
+    torch.testing.assert_close(x, means, rtol=0, atol=3 * rate**layers)
+    assert energies[-1] / energies[-2] == pytest.approx(rate**2, rel=1e-3)
+    # Two points are left: the spread is a line, and neighbours are equal beside it.
+    assert measures.effective_rank(measures.singular_values(x)).item() == pytest.approx(1, abs=1e-3)
+    assert measures.relative_energy(x, neighbors[:, 1:]).item() < 1e-6
 
 
 def test_the_relative_energy_is_one_for_unrelated_points_and_blind_to_scale_and_shift():

@@ -42,6 +42,12 @@ def test_the_name_says_what_differs_from_the_plainest_network():
                     graph=["fixed"], dilation=[True], epsilon=[0.2], edge_drop=[0.25])  # fmt: skip
     assert system.name == "dense-5-gcn-none-k4-layernorm-nofusion-fixed-dilated-stochastic0.2-drop0.25"
     assert system.variant == "gcn-none-k4-layernorm-nofusion-fixed-dilated-stochastic0.2-drop0.25"
+    assert system.words[:3] == ["gcn-none", "k4", "layernorm"]
+
+
+def test_a_graph_convolution_is_named_after_its_adjacency():
+    names = [grid(1, block=["plain"], blocks=[3], conv=[conv])[0].name for conv in ADJACENCIES.values()]
+    assert names == [f"plain-3-gcn-{adjacency}" for adjacency in ADJACENCIES]
 
 
 def test_networks_that_differ_in_one_setting_only_are_known():
