@@ -18,8 +18,10 @@ import argparse
 import os
 import shlex
 import shutil
+import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,7 @@ from s3dis_seg import __version__
 from s3dis_seg.classes import S3DIS, UNLABELLED
 from s3dis_seg.cli.options import add_network_arguments, network_of, number, require_writable, seed
 from s3dis_seg.cli.progress import bar, duration
-from s3dis_seg.data.scans import READABLE, UNITS, UP, WRITABLE, read_scan, write_scan
+from s3dis_seg.data.scans import READABLE, UNITS, UP, WRITABLE, open_scan, write_scan
 from s3dis_seg.files import InputError
 from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 
@@ -41,6 +43,7 @@ QUALITIES = {
 _FEW = 12  # the time of so few blocks is not estimated: they would be done sooner
 _UNSURE = 0.5  # the share of points with less confidence is printed
 _PLACES, _LOOKED_AT = 3, 2_000_000  # places to check that are printed; points from which they are found, at most
+_SCRATCH = 35  # bytes a point of scratch files, at most
 _SHORTEST = 0.05  # seconds: shorter steps are not listed
 
 
@@ -127,6 +130,7 @@ def run(arguments):
         _require_page(arguments.report, jobs)
     model, overrides = network_of(arguments)
     from s3dis_seg.segmentation import Segmenter  # imports torch, which --help should not wait for
+    from s3dis_seg.segmentation.work import remove
 
     segmenter = Segmenter.from_checkpoint(
         arguments.checkpoint,
@@ -140,7 +144,7 @@ def run(arguments):
     )
     card = segmenter.card
     print(f"{card.model or 'network'} of {arguments.checkpoint} ({card.sha256[:8]}), {len(card.class_names)} classes")
-    failed, started = [], arguments.started
+    failed, started, outs = [], arguments.started, [out for _, out in jobs]
     for place, (path, out) in enumerate(jobs, start=1):
         counter = f"[{place}/{len(jobs)}] " if len(jobs) > 1 else ""
         try:
@@ -155,9 +159,10 @@ def run(arguments):
         raise InputError(
             f"{len(failed)} of {len(jobs)} scans were not segmented, for the reasons above: {_listed(failed)}"
         )
+    for out in outs:
+        remove(out)
     if licence := _licence_of(card):
         print(f"licence of the weights: {licence}")
-    outs = [out for _, out in jobs]
     classes = ""
     if card.classes != S3DIS and outs[0].suffix.lower() != ".ply":  # a .ply names its classes
         classes = f" --classes {shlex.quote(str(arguments.checkpoint))}"
@@ -166,11 +171,31 @@ def run(arguments):
 
 def _segment(segmenter, path, out, arguments, counter, seconds):
     """Segment one scan, and print what there is to know about it. seconds: step -> time spent on it before."""
+    from s3dis_seg.segmentation.work import work_beside
+
+    require_writable(out.parent)
+    with work_beside(out, _fingerprint(segmenter, path, arguments)) as work:
+        how = {"keep_rgb": arguments.keep_rgb}
+        if work.is_finished(out, how):
+            print(f"\n{counter}{path}: {out} was finished before the command was interrupted, and stays as it is")
+            return
+        _tell([work.told] if work.told else [])
+        try:
+            _segment_in(work, segmenter, path, out, arguments, counter, seconds)
+        except KeyboardInterrupt:
+            if work.is_begun:
+                print("interrupted: the same command goes on from here", file=sys.stderr)
+            raise
+        work.finish(out, how)
+
+
+def _segment_in(work, segmenter, path, out, arguments, counter, seconds):
+    """The same in a scratch folder, a Work."""
     start = time.perf_counter()
-    scan = read_scan(path, arguments.units, arguments.up, arguments.sample)
+    scan = open_scan(path, arguments.units, arguments.up, arguments.sample)
     _require_room(path, out, len(scan))
     seconds["reading"] = time.perf_counter() - start
-    plan = segmenter.plan(scan.xyz, scan.rgb)
+    plan = segmenter.plan(scan.xyz, scan.rgb, work)
     size = " x ".join(f"{extent:.1f}" for extent in plan.size)
     print(f"\n{counter}{path}: {len(scan):,} points, {size} m, {'colours' if scan.rgb is not None else 'no colours'}")
     notes = plan.warnings
@@ -197,6 +222,21 @@ def _segment(segmenter, path, out, arguments, counter, seconds):
     print(f"wrote {out}")
     if arguments.report:
         _write_page(segmenter, scan, arguments, [*scan.warnings, *notes])
+
+
+def _fingerprint(segmenter, path, arguments):
+    """What the predictions depend on, by name. -> dictionary of texts and numbers"""
+    from s3dis_seg.segmentation.work import scan_stamp
+
+    card = segmenter.card
+    settings = {name: getattr(segmenter, name) for name in ("stride", "passes", "seed", "amp")}
+    reading = {name: getattr(arguments, name) for name in ("units", "up", "sample")}
+    return {
+        "scan": scan_stamp(path),
+        "network": [card.sha256, str(card.config), str(card.blocks), card.temperature],
+        "settings": settings | reading | {"device": segmenter.device.type},
+        "program": __version__,
+    }
 
 
 # --- before the start -------------------------------------------------------------------------------------------------
@@ -243,13 +283,16 @@ def _scans_of(folder):
 
 
 def _require_room(path, out, num_points):
-    """InputError where the output cannot be written: before the network runs, not after."""
-    require_writable(out.parent)
-    needed, free = path.stat().st_size + 8 * num_points, shutil.disk_usage(out.parent).free
-    if out.suffix.lower() == ".ply" and path.suffix.lower() == ".ply" and needed > free:
+    """InputError where the output and the scratch files cannot be written: before the network runs, not after."""
+    from s3dis_seg.segmentation.work import folder_of
+
+    size = path.stat().st_size if path.suffix.lower() == out.suffix.lower() else 0
+    needed, free = size + (8 + _SCRATCH) * num_points, shutil.disk_usage(out.parent).free
+    scratch = (file.stat().st_size for file in folder_of(out).iterdir())  # of an interrupted run
+    if needed > free + sum(scratch):
         raise InputError(
-            f"{out} will take {needed / 1e6:,.0f} MB, but {out.parent} has {free / 1e6:,.0f} MB left; "
-            "free space or name another --out"
+            f"{out} and its scratch files will take {needed / 1e6:,.0f} MB, but {out.parent} has {free / 1e6:,.0f} MB "
+            "left; free space or name another --out"
         )
 
 
@@ -309,7 +352,7 @@ def _write_page(segmenter, scan, arguments, notes):
     """The page of --report, with the weights and settings that made it."""
     from s3dis_seg.cli.report import make_page
 
-    card = segmenter.card
+    card, scan = segmenter.card, replace(scan, xyz=np.asarray(scan.xyz))
     made = [
         ("Scan", scan.path.name),
         ("Weights", f"{arguments.checkpoint} ({card.sha256[:8]}), {card.model or 'network'}"),
@@ -327,9 +370,12 @@ def _licence_of(card):
 
 
 def _print_classes(result, class_names):
-    total = len(result.predictions)
-    counts = np.bincount(result.predictions, minlength=256)
-    sums = np.bincount(result.predictions, result.confidence, minlength=256)
+    total, counts, sums, unsure = len(result.predictions), np.zeros(256, np.int64), np.zeros(256), 0
+    for start in range(0, total, _LOOKED_AT):
+        part = slice(start, start + _LOOKED_AT)
+        counts += np.bincount(result.predictions[part], minlength=256)
+        sums += np.bincount(result.predictions[part], result.confidence[part], minlength=256)
+        unsure += int((result.confidence[part] < _UNSURE).sum())
     width = max(12, *(len(name) + 1 for name in class_names))
     print(f"{'class':<{width}}{'points':>15}{'share':>8}{'confidence':>12}")
     for index in np.argsort(-counts[: len(class_names)], kind="stable"):
@@ -342,7 +388,7 @@ def _print_classes(result, class_names):
         print(f"{'none':<{width}}{counts[UNLABELLED]:>15,}{counts[UNLABELLED] / total:>8.1%}{0:>12.2f}")
     labelled = total - counts[UNLABELLED]
     if labelled:
-        unsure = int((result.confidence < _UNSURE).sum()) - counts[UNLABELLED]
+        unsure -= counts[UNLABELLED]
         print(f"confidence below {_UNSURE}: {unsure / labelled:.1%} of the labelled points")
     missing = [name for name, count in zip(class_names, counts) if not count]
     if missing:

@@ -9,12 +9,12 @@ from s3dis_seg.data.scans.axes import UP
 from s3dis_seg.data.scans.colors import colors_as_bytes
 from s3dis_seg.data.scans.labels import doubt_about_labels, labels_of
 from s3dis_seg.data.scans.points import checked_points
-from s3dis_seg.data.scans.read import READABLE, read_scan
+from s3dis_seg.data.scans.read import READABLE, open_scan, read_scan
 from s3dis_seg.data.scans.scan import Scan
 from s3dis_seg.data.scans.units import UNITS, judged_units, likely_units
 from s3dis_seg.data.scans.write import WRITABLE, write_scan
 
 __all__ = [
     "READABLE", "UNITS", "UP", "WRITABLE", "Scan", "checked_points", "colors_as_bytes", "doubt_about_labels",
-    "judged_units", "labels_of", "likely_units", "read_scan", "write_scan",
+    "judged_units", "labels_of", "likely_units", "open_scan", "read_scan", "write_scan",
 ]  # fmt: skip
