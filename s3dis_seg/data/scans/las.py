@@ -15,10 +15,12 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from s3dis_seg.data.ahead import ahead
 from s3dis_seg.data.scans.lazy import Lazy
 from s3dis_seg.files import InputError
 
@@ -91,13 +93,17 @@ def write(path, columns, source=None):
         header, count, given = source.header, len(source.points), source.points.__getitem__
     attributes = {name: values for name, values in columns.items() if name.lower() not in ("x", "y", "z")}
     header = _header_for(laspy, header, attributes)
+    if source is not None:
+        attributes = {name: values for name, values in attributes.items() if not _is_copied(name, values)}
     with open(path, "wb") as file:
         try:
             compressed = Path(path).suffix.lower() == ".laz"
             with laspy.LasWriter(file, header, do_compress=compressed, closefd=False) as writer:
-                for start in range(0, count, _POINTS_AT_ONCE):
-                    part = slice(start, min(start + _POINTS_AT_ONCE, count))
-                    writer.write_points(_records(laspy, header, given(part), attributes, part))
+                starts = range(0, count, _POINTS_AT_ONCE)
+                parts = [slice(start, min(start + _POINTS_AT_ONCE, count)) for start in starts]
+                records = partial(_records, laspy, header, given, attributes)
+                for some in ahead(records, parts, workers=2, lead=2):
+                    writer.write_points(some)
                     if source is not None:
                         _release(source.points.array)
                 if header.version.minor >= 4 and header.evlrs is not None:
@@ -126,9 +132,9 @@ def _header_for(laspy, header, attributes):
 
 
 def _records(laspy, header, given, attributes, part):
-    """Some points as they are written: the records `given`, with the values that attributes have in `part`."""
-    records = laspy.ScaleAwarePointRecord.zeros(len(given), header=header)
-    records.copy_fields_from(given)
+    """Some points as they are written: the records `given(part)`, with the values that attributes have there."""
+    records = laspy.ScaleAwarePointRecord.zeros(part.stop - part.start, header=header)
+    records.copy_fields_from(given(part))
     standard = set(header.point_format.standard_dimension_names)
     for name, values in attributes.items():
         values = values[part]
@@ -138,11 +144,17 @@ def _records(laspy, header, given, attributes, part):
     return records
 
 
+def _is_copied(name, values):
+    """Whether an attribute comes with the records of the file: bits, which take long to set one by one."""
+    values = getattr(values, "origin", values)
+    return isinstance(values, _Bits) and values.name == name
+
+
 class _Bits:
     """A part of a byte of every point, taken out for the slice that is asked for. (P,) like an array"""
 
-    def __init__(self, view):
-        self.view, self.dtype = view, view.array.dtype
+    def __init__(self, name, view):
+        self.name, self.view, self.dtype = name, view, view.array.dtype
 
     def __len__(self):
         return len(self.view.array)
@@ -157,7 +169,7 @@ class _Bits:
 def _attribute(las, name):
     """An attribute as (P,) values: mapped from the file, or taken out of its bits when asked for."""
     values = las[name]
-    return _Bits(values) if hasattr(values, "bit_mask") else np.asarray(values)
+    return _Bits(name, values) if hasattr(values, "bit_mask") else np.asarray(values)
 
 
 def _coordinate(las, axis):

@@ -8,11 +8,11 @@ _AT_ONCE = 500_000
 class Lazy:
     """Like an array, but only the rows that are asked for are made: `lazy[start:stop]` is `make(slice(start, stop))`.
 
-    shape, dtype: of the whole array. np.asarray makes all of it.
+    shape, dtype: of the whole array. np.asarray makes all of it. origin: what the rows are, unread, or None.
     """
 
-    def __init__(self, make, shape, dtype):
-        self.make, self.shape, self.dtype = make, shape, np.dtype(dtype)
+    def __init__(self, make, shape, dtype, origin=None):
+        self.make, self.shape, self.dtype, self.origin = make, shape, np.dtype(dtype), origin
 
     @property
     def ndim(self):

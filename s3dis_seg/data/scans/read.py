@@ -165,7 +165,7 @@ def _lazy(values, release):
             release()
         return pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0, values.dtype), *pieces])
 
-    return Lazy(make, (len(values),), values.dtype)
+    return Lazy(make, (len(values),), values.dtype, origin=values)
 
 
 def _changed(xyz, change, dtype):
