@@ -26,14 +26,17 @@ import sys
 import time
 from collections import Counter
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from s3dis_seg import __version__
 from s3dis_seg.classes import S3DIS
 from s3dis_seg.cli import account
 from s3dis_seg.cli.options import add_network_arguments, network_of, number, require_writable, seed
 from s3dis_seg.cli.progress import Job, say
-from s3dis_seg.data.scans import READABLE, UNITS, UP, WRITABLE, read_scan, write_scan
+from s3dis_seg.data.scans import READABLE, UNITS, UP, WRITABLE, open_scan, write_scan
 from s3dis_seg.data.scans.corrections import is_corrections
 from s3dis_seg.data.scans.cost import cost_of_writing
 from s3dis_seg.data.scans.write import notes_on_classification, require_classification
@@ -48,6 +51,7 @@ QUALITIES = {
     "best": {"stride": 0.5, "passes": 4},
 }
 _SECONDS = 0.2  # taken for a block where none was timed
+_SCRATCH = 35  # bytes a point of scratch files, at most
 
 
 def add_arguments(parser):
@@ -169,6 +173,7 @@ def _run(arguments, document):
         _require_page(arguments.report, jobs, arguments.dry_run)
     model, overrides = network_of(arguments)
     from s3dis_seg.segmentation import Segmenter  # imports torch, which --help should not wait for
+    from s3dis_seg.segmentation.work import remove
 
     segmenter = Segmenter.from_checkpoint(
         arguments.checkpoint,
@@ -206,6 +211,8 @@ def _run(arguments, document):
     if arguments.dry_run:
         print("dry run: nothing was written; give the same command without --dry-run")
         return
+    for _, out in jobs:
+        remove(out)
     if licence := _licence_of(card):
         print(f"licence of the weights: {licence}")
     document["next"] = _next_command(jobs[0][1], card, arguments)
@@ -248,13 +255,40 @@ def _segment(segmenter, path, out, arguments, name, seconds, job, entry):
 
     seconds: step -> time spent on it before. job: a Job that shows the progress. entry: of the scan, for --json
     """
-    start = time.perf_counter()
-    scan = read_scan(path, arguments.units, up=arguments.up, sample=arguments.sample)
-    seconds["reading"] = time.perf_counter() - start
-    plan = segmenter.plan(scan.xyz, scan.rgb)
-    writing = _tell_before(segmenter, scan, plan, out, arguments, name, seconds, entry)
+    from s3dis_seg.segmentation.work import work_beside
+
     if arguments.dry_run:
+        _plan(None, segmenter, path, out, arguments, name, seconds, entry)
         return
+    require_writable(out.parent)
+    with work_beside(out, _fingerprint(segmenter, path, arguments)) as work:
+        how = {"keep_rgb": arguments.keep_rgb, "write_classification": arguments.write_classification}
+        if work.is_finished(out, how):
+            say(f"\n{name}: {out} was finished before the command was interrupted, and stays as it is")
+            return
+        entry["warnings"] += [work.told] if work.told else []
+        try:
+            _segment_in(work, segmenter, path, out, arguments, name, seconds, job, entry)
+        except KeyboardInterrupt:
+            if work.is_begun:
+                print("interrupted: the same command goes on from here", file=sys.stderr)
+            raise
+        work.finish(out, how)
+
+
+def _plan(work, segmenter, path, out, arguments, name, seconds, entry):
+    """Read a scan and tell what labelling it will take. work: None for no scratch folder
+    -> Scan, ScanPlan, seconds that writing will take"""
+    start = time.perf_counter()
+    scan = open_scan(path, arguments.units, arguments.up, arguments.sample)
+    seconds["reading"] = time.perf_counter() - start
+    plan = segmenter.plan(scan.xyz, scan.rgb, work)
+    return scan, plan, _tell_before(segmenter, scan, plan, out, arguments, name, seconds, entry)
+
+
+def _segment_in(work, segmenter, path, out, arguments, name, seconds, job, entry):
+    """The same in a scratch folder, a Work."""
+    scan, plan, writing = _plan(work, segmenter, path, out, arguments, name, seconds, entry)
     each = entry["before"]["expected"]["network_seconds"]
     expected = {"network": plan.num_blocks * _SECONDS if each is None else each, "writing": writing}
     job.begin(sum(seconds.values()), expected)
@@ -276,6 +310,21 @@ def _segment(segmenter, path, out, arguments, name, seconds, job, entry):
     if arguments.report:
         job.finish(1)
         _write_page(segmenter, scan, arguments, entry["warnings"])
+
+
+def _fingerprint(segmenter, path, arguments):
+    """What the predictions depend on, by name. -> dictionary of texts and numbers"""
+    from s3dis_seg.segmentation.work import scan_stamp
+
+    card = segmenter.card
+    settings = {name: getattr(segmenter, name) for name in ("stride", "passes", "seed", "amp")}
+    reading = {name: getattr(arguments, name) for name in ("units", "up", "sample")}
+    return {
+        "scan": scan_stamp(path),
+        "network": [card.sha256, str(card.config), str(card.blocks), card.temperature],
+        "settings": settings | reading | {"device": segmenter.device.type},
+        "program": __version__,
+    }
 
 
 def _classification(segmenter, arguments):
@@ -330,15 +379,16 @@ def _is_scan(path):
 
 
 def _require_room(out, needed, is_dry):
-    """InputError where the output cannot be written: before the network runs, not after. needed: bytes"""
-    if not is_dry:
-        require_writable(out.parent)
+    """InputError where output and scratch files cannot be written: before the network runs, not after. needed: bytes"""
+    from s3dis_seg.segmentation.work import folder_of
+
     folder = next(parent for parent in out.absolute().parents if parent.exists())
-    free = shutil.disk_usage(folder).free
+    scratch = 0 if is_dry else sum(file.stat().st_size for file in folder_of(out).iterdir())
+    free = shutil.disk_usage(folder).free + scratch
     if needed > free:
         raise InputError(
-            f"{out} will take {needed / 1e6:,.0f} MB, but {folder} has {free / 1e6:,.0f} MB left; "
-            "free space or name another --out"
+            f"{out} and its scratch files will take {needed / 1e6:,.0f} MB, but {folder} has {free / 1e6:,.0f} MB "
+            "left; free space or name another --out"
         )
 
 
@@ -366,7 +416,7 @@ def _tell_before(segmenter, scan, plan, out, arguments, name, seconds, entry):
     start = time.perf_counter()
     classification = _classification(segmenter, arguments)
     writing = cost_of_writing(out, scan, arguments.keep_rgb, classification)
-    _require_room(out, writing[0], arguments.dry_run)
+    _require_room(out, writing[0] + _SCRATCH * len(scan), arguments.dry_run)
     outlook = outlook_on(segmenter, plan, always_timed=arguments.dry_run)
     seconds["estimating"] = time.perf_counter() - start
     entry["before"] = facts = account.before(scan, outlook, {**seconds, **plan.seconds}, writing)
@@ -408,7 +458,7 @@ def _write_page(segmenter, scan, arguments, notes):
     """The page of --report, with the weights and settings that made it."""
     from s3dis_seg.cli.report import make_page
 
-    card = segmenter.card
+    card, scan = segmenter.card, replace(scan, xyz=np.asarray(scan.xyz))
     made = [
         ("Scan", scan.path.name),
         ("Weights", f"{arguments.checkpoint} ({card.sha256[:8]}), {card.model or 'network'}"),

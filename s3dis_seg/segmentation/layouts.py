@@ -98,6 +98,7 @@ def _boxes(cloud, column, height):
         part = slice(starts[first], starts[last])
         boxes = np.repeat(column[first:last].astype(np.int64) << 32, np.diff(starts[first : last + 1]))
         yield part, boxes if height is None else boxes | (cloud.xyz[part, 2] / height).astype(np.int64)
+        cloud.release()
 
 
 def _counted_about(boxes, counts, columns):
@@ -137,6 +138,7 @@ def _visited(cloud, settings, stride, axis, layers, crowded):
             columns.append(PlannedColumn(number, corners[place], layers[layer], len(members)))
             if seen is not None:
                 seen[members] = True
+        cloud.release()
     return columns, seen
 
 

@@ -3,13 +3,12 @@
 Letters: N points a block, B blocks, C classes.
 """
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
 import torch
 
+from s3dis_seg.data.ahead import ahead
 from s3dis_seg.data.blocks.block import Block
 from s3dis_seg.files import InputError
 
@@ -77,22 +76,6 @@ def outputs_of(batches, forward, steps):
         with steps("network"):
             ready = waiting[0], waiting[1]()
         yield ready
-
-
-def ahead(function, items, workers, lead):
-    """function(item) for every item, in order; threads work up to `lead` items ahead of the reader."""
-    with ThreadPoolExecutor(workers) as pool:
-        waiting = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > lead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def to_host(outputs):

@@ -7,6 +7,7 @@ Area 6, a corridor and a crop of it; the comment at each threshold gives their c
 import numpy as np
 
 from s3dis_seg.classes import UNLABELLED
+from s3dis_seg.data.blocks.cloud import parts
 from s3dis_seg.data.blocks.columns import height_tiles
 from s3dis_seg.data.floor import FloorPlan
 from s3dis_seg.data.rooms.cells import CELL
@@ -25,17 +26,17 @@ _SQUARES = (0.1, 0.5)  # metres: their side, the larger one for scans with few p
 _FEWEST = 8  # points in a square on average, below which squares say nothing
 
 
-def notes_on(num_points, relative, usable, num_far, cloud, layouts, settings):
-    """relative: (U, 3) metres, the other arguments as in a ScanPlan. -> list of sentences"""
-    lost = 0 if usable is None else num_points - int(usable.sum())
-    told = _lost(num_points, lost - num_far, num_far)
+def notes_on(num_points, some, placement, cloud, layouts, settings):
+    """some: usable points (n, 3) metres; placement: a Placement; the others as in a ScanPlan. -> list of sentences"""
+    usable, num_far = placement.num_usable, placement.num_far
+    told = _lost(num_points, num_points - usable - num_far, num_far)
     if cloud is None:
         return told
-    too_few, num_sparse = _too_few(cloud, layouts, settings), _num_sparse(cloud, layouts, settings)
-    told += too_few or _sparse(num_sparse, cloud, layouts, settings)
+    too_few, num_sparse = _too_few(cloud, layouts, settings), _num_sparse(cloud, usable, layouts, settings)
+    told += too_few or _sparse(num_sparse, usable, layouts, settings)
     told += _layers(layouts[0], settings)
     # With wrong units or too few points, the shape says nothing.
-    shapeless = too_few or 2 * num_sparse > len(cloud.owner) or likely_units(relative)[0] != "m"
+    shapeless = too_few or 2 * num_sparse > usable or likely_units(some)[0] != "m"
     return told if shapeless else told + _unlike_rooms(cloud)
 
 
@@ -65,22 +66,22 @@ def _too_few(cloud, layouts, settings):
     return []
 
 
-def _num_sparse(cloud, layouts, settings):
+def _num_sparse(cloud, usable, layouts, settings):
     """How many of the usable points are labelled in columns wider than those of the training. -> int"""
     wider = next((layout for layout in layouts if layout.settings != settings), None)
     if wider is None or wider.ids is None:
-        return 0 if wider is None else len(cloud.owner)
-    sparse = np.zeros(len(cloud.xyz), bool)
+        return 0 if wider is None else usable
+    sparse = np.zeros(len(cloud.xyz) + 1, bool)  # the last is that of points which have no owner, -1
     sparse[wider.ids] = True
-    return int(np.count_nonzero(sparse[cloud.owner]))
+    return sum(int(np.count_nonzero(sparse[cloud.owner[part]])) for part in parts(len(cloud.owner)))
 
 
-def _sparse(count, cloud, layouts, settings):
+def _sparse(count, usable, layouts, settings):
     if not count:
         return []
     size, widest = settings.block_size, layouts[-1].settings.block_size
     return [
-        f"the scan is sparse: {count:,} of {len(cloud.owner):,} points have fewer than {settings.num_points:,} in "
+        f"the scan is sparse: {count:,} of {usable:,} points have fewer than {settings.num_points:,} in "
         f"{3 * size:g} m x {3 * size:g} m about them and are labelled in columns of up to {widest:g} m instead of "
         f"{size:g} m; these predictions are poor"
     ]

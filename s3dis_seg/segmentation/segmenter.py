@@ -26,10 +26,12 @@ from s3dis_seg.models.shipped import DEFAULT_CHECKPOINT
 from s3dis_seg.segmentation.layouts import layouts_of
 from s3dis_seg.segmentation.network import batches_of, class_probabilities, outputs_of, stacked
 from s3dis_seg.segmentation.notes import notes_on
-from s3dis_seg.segmentation.plan import GREY, ScanPlan, cloud_of, num_blocks, usable_points
+from s3dis_seg.segmentation.plan import GREY, Placement, ScanPlan, cloud_of, num_blocks, placement_of, sample_of
 from s3dis_seg.segmentation.stopwatch import Stopwatch
 from s3dis_seg.segmentation.votes import Band, Labelled, carry_back
+from s3dis_seg.segmentation.work import InNoFolder, Work
 
+_SAVE_EVERY, _PAUSE = 20.0, 20  # seconds; times as long as saving took
 # Blocks timed for the estimate; seconds after which no further block is timed; the share of the blocks to time at most.
 _TIMED, _TIMING, _TIMED_SHARE = 5, 4.0, 1 / 20
 
@@ -53,9 +55,10 @@ class SegmentationResult:
 
 
 class _Placed(NamedTuple):
-    """A block, and where its column begins along the axis of the visit, in metres."""
+    """A block; the place of its column in the layout, and where that begins along the axis of the visit, in metres."""
 
     block: Block
+    column: int
     low: float
 
 
@@ -132,19 +135,32 @@ class Segmenter:
         """
         return self.run(self.plan(xyz, rgb), probabilities, progress)
 
-    def plan(self, xyz: np.ndarray, rgb: np.ndarray | None = None) -> ScanPlan:
-        """Thin a scan and lay out its columns, without running the network. Arguments as in a call."""
-        steps, settings = Stopwatch(), self.card.blocks
+    def plan(self, xyz: np.ndarray, rgb: np.ndarray | None = None, work: Work | None = None) -> ScanPlan:
+        """Thin a scan and lay out its columns, without running the network. Arguments as in a call, arrays or Lazy.
+
+        work: the scratch folder in which the arrays are kept and an interrupted run goes on; None keeps all in memory.
+        """
+        steps, settings, work = Stopwatch(), self.card.blocks, work or InNoFolder()
         xyz, rgb, warnings = checked_points(xyz, rgb)
         with steps("thinning"):
-            relative, usable, num_far = usable_points(xyz)
-            cloud = cloud_of(relative, rgb, usable, settings.grid)
+            placement, cloud = self._thinned(xyz, rgb, work)
         axis = 0 if cloud is None or cloud.hi[0] >= cloud.hi[1] else 1
         with steps("planning"):
             layouts = layouts_of(cloud, settings, self.stride, axis)
-            warnings += notes_on(len(xyz), relative, usable, num_far, cloud, layouts, settings)
+            warnings += notes_on(len(xyz), sample_of(xyz, placement), placement, cloud, layouts, settings)
         blocks = num_blocks(layouts, self.passes)
-        return ScanPlan(len(xyz), blocks, layouts, cloud, usable, rgb is not None, axis, steps.seconds, warnings)
+        return ScanPlan(len(xyz), blocks, layouts, cloud, rgb is not None, axis, steps.seconds, warnings, work)
+
+    def _thinned(self, xyz, rgb, work):
+        """-> Placement, Cloud or None; those of an interrupted run where there are any"""
+        if kept := work.kept_cloud():
+            cloud, fields = kept
+            return Placement.of(fields), cloud
+        placement = placement_of(xyz)
+        cloud = cloud_of(xyz, rgb, placement, self.card.blocks.grid, work)
+        if cloud is not None:
+            work.keep_cloud(cloud, placement.fields())
+        return placement, cloud
 
     def num_blocks_at(self, plan: ScanPlan, stride: float) -> int:
         """How many blocks the scan of a plan would make with another stride."""
@@ -155,9 +171,10 @@ class Segmenter:
     ) -> SegmentationResult:
         """Run the network over a plan. Other arguments as in a call."""
         steps = Stopwatch(plan.seconds)
-        count = 0 if plan.cloud is None else len(plan.cloud.xyz)
-        thinned = Labelled(count, len(self.card.class_names), probabilities, self.card.temperature)
-        self._vote(plan, thinned, steps, progress)
+        count, kept = (0 if plan.cloud is None else len(plan.cloud.xyz)), plan.work.kept_votes()
+        classes, temperature = len(self.card.class_names), self.card.temperature
+        thinned = Labelled(count, classes, probabilities, plan.work, kept is not None, temperature)
+        self._vote(plan, thinned, kept, steps, progress)
         with steps("carrying back"):
             result = carry_back(thinned, plan)
         return SegmentationResult(*result, plan.num_blocks, dict(steps.seconds), list(plan.warnings))
@@ -167,7 +184,7 @@ class Segmenter:
 
         In a small plan of fewer, since what is timed here is computed again later.
         """
-        columns = [(layout, column) for layout in plan.layouts for column in layout.columns]
+        columns = [(layout, place) for layout in plan.layouts for place in range(len(layout.columns))]
         if not columns:
             return 0.0
         count = min(_TIMED, len(columns), max(int(_TIMED_SHARE * plan.num_blocks), 1))
@@ -179,8 +196,8 @@ class Segmenter:
         small = first if self.device.type == "cuda" else replace(first, features=first.features[:fewest])
         self.predict(stacked([small] * at_once)).cpu()
         times, began = [], time.perf_counter()
-        for layout, column in chosen:
-            features = stacked([self._blocks(plan, layout, column)[0].block] * at_once)
+        for layout, place in chosen:
+            features = stacked([self._blocks(plan, layout, place)[0].block] * at_once)
             start = time.perf_counter()
             self.predict(features).cpu()
             times.append((time.perf_counter() - start) / at_once)
@@ -195,31 +212,46 @@ class Segmenter:
         """
         return class_probabilities(self.model, features.to(self.device), self.card.untrained, self.amp)
 
-    def _vote(self, plan, thinned, steps, progress):
-        """All blocks through the network, their probabilities added up into `thinned`, a Labelled."""
+    def _vote(self, plan, thinned, kept, steps, progress):
+        """All blocks through the network, their probabilities added up into `thinned`, a Labelled.
+
+        kept: how far an interrupted run came, or None.
+        """
         workers = min(4, os.cpu_count() or 1) if self.device.type == "cuda" else 1
-        done = 0
-        for layout in plan.layouts:
+        first, begin = (int(kept["layout"]), int(kept["column"])) if kept else (0, 0)
+        done, saving = int(kept["done"]) if kept else 0, _Saving(plan.work)
+        if kept and progress:
+            progress(done, plan.num_blocks)
+        for number, layout in enumerate(plan.layouts[first:], start=first):
             band = Band(layout, plan.axis, len(self.card.class_names), thinned)
+            if kept and begin:
+                band.go_on(float(kept["low"]), float(kept["high"]), kept["sums"])
+            column, size = begin, layout.settings.block_size
             blocks_of_column = partial(self._blocks, plan, layout)
-            batches = batches_of(layout.columns, blocks_of_column, self.batch_size, workers, steps)
+            batches = batches_of(range(begin, len(layout.columns)), blocks_of_column, self.batch_size, workers, steps)
             for batch, outputs in outputs_of(batches, self._forward, steps):
                 with steps("voting"):
-                    for (block, low), output in zip(batch, outputs):
-                        band.move_to(low, low + layout.settings.block_size)
-                        band.add(block.ids[block.votes], output[block.votes])
-                done += len(batch)
+                    for placed, output in zip(batch, outputs):
+                        if placed.column != column:
+                            layout.cloud.release()
+                            column = placed.column
+                            saving(number, column, done, band)
+                        band.move_to(placed.low, placed.low + size)
+                        band.add(placed.block.ids[placed.block.votes], output[placed.block.votes])
+                        done += 1
                 if progress:
                     progress(done, plan.num_blocks)
             band.finish()
+            begin = 0
+            saving(number + 1, 0, done)
 
     def _forward(self, batch):
         """Class probabilities of a list of _Placed. -> (B, N, C) float32 tensor on the device"""
         return self.predict(stacked([placed.block for placed in batch]))
 
-    def _blocks(self, plan, layout, planned):
-        """All blocks of one column, of every pass. -> list of _Placed"""
-        number, corner, z_range, _ = planned
+    def _blocks(self, plan, layout, place):
+        """All blocks of one column of a layout, of every pass. -> list of _Placed"""
+        number, corner, z_range, _ = layout.columns[place]
         settings, cloud = layout.settings, layout.cloud
         column = column_points(cloud, corner, settings.block_size, settings.num_points, z_range)
         if not plan.has_colors:
@@ -228,8 +260,25 @@ class Segmenter:
         for number_of_pass in range(self.passes):
             rng, view = np.random.default_rng((self.seed, number_of_pass, number)), _view(number_of_pass)
             blocks = blocks_of(column, cloud, corner, settings, rng, z_range, view)
-            placed += [_Placed(block, corner[plan.axis]) for block in blocks]
+            placed += [_Placed(block, place, corner[plan.axis]) for block in blocks]
         return placed
+
+
+class _Saving:
+    """Keeps how far the votes are, every 20 s. Where that takes long it is done less often."""
+
+    def __init__(self, work):
+        self.work, self.next = work, time.monotonic() + _SAVE_EVERY
+
+    def __call__(self, layout, column, done, band=None):
+        """All columns of a layout before this one are added up, in `band`; None where a layout begins."""
+        began = time.monotonic()
+        if began < self.next and band is not None:
+            return
+        values = {} if band is None else {"low": band.low, "high": band.high, "sums": band.sums}
+        self.work.keep_votes(layout=layout, column=column, done=done, **values)
+        now = time.monotonic()
+        self.next = now + max(_SAVE_EVERY, _PAUSE * (now - began))
 
 
 def _view(number):

@@ -6,7 +6,10 @@ Letters: P points of a scan, M points left after thinning, C classes, n points o
 import numpy as np
 
 from s3dis_seg.classes import UNLABELLED
-from s3dis_seg.segmentation.plan import parts
+from s3dis_seg.data.ahead import ahead
+from s3dis_seg.data.blocks.cloud import parts
+
+_THREADS = 2
 
 
 def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
@@ -25,14 +28,20 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 class Labelled:
     """Predictions (M,), confidence (M,) and, where asked for, probabilities (M, C) of the thinned points.
 
-    temperature: of the checkpoint, see `tempered`.
+    work: where these arrays are. goes_on: whether they hold already what an interrupted run found. temperature: of the
+    checkpoint, see `tempered`.
     """
 
-    def __init__(self, count, num_classes, keep_probabilities, temperature=1.0):
+    def __init__(self, count, num_classes, keep_probabilities, work, goes_on=False, temperature=1.0):
         self.temperature = temperature
-        self.predictions = np.full(count, UNLABELLED, np.uint8)
-        self.confidence = np.zeros(count, np.float32)
-        self.probabilities = np.zeros((count, num_classes), np.float32) if keep_probabilities else None
+        self.predictions = work.opened("thinned-predictions", count, np.uint8)
+        self.confidence = work.opened("thinned-confidence", count, np.float32)
+        shape = (count, num_classes)
+        self.probabilities = work.opened("thinned-probabilities", shape, np.float32) if keep_probabilities else None
+        if not goes_on:
+            self.predictions[:], self.confidence[:] = UNLABELLED, 0
+            if keep_probabilities:
+                self.probabilities[:] = 0
 
     def settle(self, ids, sums):
         """Turn the summed probabilities (n, C) of finished points into predictions and confidences."""
@@ -52,31 +61,37 @@ class Band:
     """
 
     def __init__(self, layout, axis, num_classes, labelled):
-        cloud = layout.cloud
-        self.cloud, self.places, self.axis, self.labelled = cloud, layout.ids, axis, labelled
-        self.ids = np.zeros(0, np.int64)
-        self.rows = np.zeros(len(cloud.xyz), np.int32)  # where in `ids` and `sums` a point of the band is
+        self.cloud, self.places, self.axis, self.labelled = layout.cloud, layout.ids, axis, labelled
+        self.ids, self.along = np.zeros(0, np.int64), np.zeros(0, np.float32)  # ids ascending; where they are
         self.sums = np.zeros((0, num_classes), np.float32)
-        self.low = -np.inf
+        self.low = self.high = -np.inf
 
     def move_to(self, low, high):
         """Go on to columns that begin at `low` or later; points before `low` are finished. high: where they end."""
         if low <= self.low:
             return
-        self.low = low
-        finished = self.cloud.xyz[self.ids, self.axis] < low
+        finished = self.along < low
         self._settle(self.ids[finished], self.sums[finished])
         kept, sums = self.ids[~finished], self.sums[~finished]
+        self._reach(low, high)
+        self.sums = np.zeros((len(self.ids), sums.shape[1]), np.float32)
+        self.sums[np.searchsorted(self.ids, kept)] = sums
+
+    def go_on(self, low, high, sums):
+        """Take up the sums (n, C) of a band that had moved to this place."""
+        self._reach(low, high)
+        self.sums = sums
+
+    def _reach(self, low, high):
+        self.low, self.high = low, high
         start, stop = np.full(2, -np.inf), np.full(2, np.inf)
         start[self.axis], stop[self.axis] = low, high + 1e-3
-        self.ids = self.cloud.points_between(start, stop)[0]  # contains all points that are kept
-        self.rows[self.ids] = np.arange(len(self.ids), dtype=np.int32)
-        self.sums = np.zeros((len(self.ids), sums.shape[1]), np.float32)
-        self.sums[self.rows[kept]] = sums
+        self.ids, xyz, _, _ = self.cloud.points_between(start, stop)  # contains all points that are kept
+        self.along = xyz[:, self.axis]
 
     def add(self, ids, probabilities):
         """Votes of different points of one block. (n,), (n, C)"""
-        self.sums[self.rows[ids]] += probabilities
+        self.sums[np.searchsorted(self.ids, ids)] += probabilities
 
     def finish(self):
         """No more votes: the last points are finished."""
@@ -91,18 +106,25 @@ def carry_back(thinned, plan):
 
     -> predictions (P,), confidence (P,), probabilities (P, C) or None
     """
-    count, usable = plan.num_points, plan.usable
-    result = Labelled(count, 0, False)
-    if thinned.probabilities is not None:
-        result.probabilities = np.zeros((count, thinned.probabilities.shape[1]), np.float32)
-    owner = np.zeros(0, np.int32) if plan.cloud is None else plan.cloud.owner
-    end = 0
-    for part in parts(count):
-        rows = np.arange(part.start, part.stop) if usable is None else part.start + np.flatnonzero(usable[part])
-        owners = owner[end : end + len(rows)]
-        end += len(rows)
-        result.predictions[rows] = thinned.predictions[owners]
-        result.confidence[rows] = thinned.confidence[owners]
-        if result.probabilities is not None:
-            result.probabilities[rows] = thinned.probabilities[owners]
-    return result.predictions, result.confidence, result.probabilities
+    count, work = plan.num_points, plan.work
+    names, defaults = ("predictions", "confidence", "probabilities"), (UNLABELLED, 0, 0)
+    given = [getattr(thinned, name) for name in names]
+    results = [None if values is None else work.opened(name, (count, *values.shape[1:]), values.dtype)
+               for name, values in zip(names, given)]  # fmt: skip
+
+    def carry(part):
+        owner = np.full(part.stop - part.start, -1) if plan.cloud is None else plan.cloud.owner[part]
+        unusable = owner < 0
+        for values, result, default in zip(given, results, defaults):
+            if values is None:
+                continue
+            if not unusable.any():
+                np.take(values, owner, axis=0, out=result[part], mode="clip")  # any other mode makes a copy
+            else:
+                result[part][unusable] = default
+                result[part][~unusable] = values[owner[~unusable]]
+        work.store.release()
+
+    for _ in ahead(carry, parts(count), _THREADS, _THREADS):
+        pass
+    return results

@@ -7,16 +7,16 @@ from s3dis_seg.data.blocks.settings import BlockSettings
 from s3dis_seg.data.scans import read_scan
 from s3dis_seg.segmentation.layouts import layouts_of
 from s3dis_seg.segmentation.notes import notes_on
-from s3dis_seg.segmentation.plan import cloud_of, usable_points
+from s3dis_seg.segmentation.plan import cloud_of, placement_of, sample_of
 
 SETTINGS = BlockSettings(num_points=256, grid=0.02)
 
 
 def notes(xyz):
-    relative, usable, num_far = usable_points(xyz)
-    cloud = cloud_of(relative, None, usable, SETTINGS.grid)
+    placement = placement_of(xyz)
+    cloud = cloud_of(xyz, None, placement, SETTINGS.grid)
     layouts = layouts_of(cloud, SETTINGS, 1.0, 0)
-    return " ".join(notes_on(len(xyz), relative, usable, num_far, cloud, layouts, SETTINGS))
+    return " ".join(notes_on(len(xyz), sample_of(xyz, placement), placement, cloud, layouts, SETTINGS))
 
 
 def room(size=(6.0, 4.0, 2.8), count=60_000):

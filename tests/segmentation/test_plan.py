@@ -1,20 +1,33 @@
 """Scans are placed so that a few far points do not spoil the others."""
 
+import json
+
 import numpy as np
 import pytest
 
-from s3dis_seg.segmentation import plan as stage
-from s3dis_seg.segmentation.plan import usable_points
+from s3dis_seg.data.blocks import cloud as cloud_stage
+from s3dis_seg.segmentation.plan import Placement, placement_of
 
 
 def definition(xyz):
-    xyz = np.asarray(xyz, np.float64)
-    return (xyz - xyz.min(axis=0)).astype(np.float32)
+    steps = np.rint(np.asarray(xyz, np.float64) * 1e4)  # tenths of a millimetre
+    return ((steps - steps.min(axis=0)) / 1e4).astype(np.float32)
+
+
+def usable_points(xyz):
+    placement = placement_of(xyz)
+    usable, relative = placement.place(xyz)
+    assert placement.num_usable == len(relative)
+    if len(relative):
+        np.testing.assert_array_equal(placement.hi, relative.max(axis=0))
+    again = Placement.of(json.loads(json.dumps(placement.fields())))
+    np.testing.assert_array_equal(again.place(xyz)[1], relative)
+    return relative, usable, placement.num_far
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int32])
 def test_a_scan_without_far_points_is_moved_to_its_corner(kind, monkeypatch):
-    monkeypatch.setattr(stage, "_AT_ONCE", 70)
+    monkeypatch.setattr(cloud_stage, "_AT_ONCE", 70)
     xyz = (np.random.default_rng(0).random((500, 3)) * (30, 20, 5) + (450_000, 520_000, -3)).astype(kind)
     relative, usable, num_far = usable_points(xyz)
     np.testing.assert_array_equal(relative, definition(xyz))
@@ -50,3 +63,10 @@ def test_a_yard_beside_a_room_is_kept():
 def test_nothing_finite_leaves_no_point(count):
     relative, usable, num_far = usable_points(np.full((count, 3), np.nan))
     assert relative.shape == (0, 3) and not usable.any() and num_far == 0
+
+
+def test_float32_and_text_of_four_decimals_are_placed_alike():
+    xyz = (np.random.default_rng(0).random((5000, 3)) * (30, 20, 5) + (40, -50, -3)).astype(np.float32)
+    text = np.array([[float(f"{value:.4f}") for value in row] for row in xyz])
+    assert (text != xyz).any()
+    np.testing.assert_array_equal(usable_points(xyz)[0], usable_points(text)[0])

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from s3dis_seg.data.scans.lazy import Lazy, lazy_rows
+
 # Names that colours go by, in any mixture of capitals; the first set that is there is taken. Ours come first: in a scan
 # that was segmented before, red, green and blue hold the class colours. CloudCompare writes colours from 0 to 1 as Rf.
 COLOR_NAMES = (
@@ -27,21 +29,42 @@ def colors_as_bytes(columns):
     Floats are judged by their range (0 to 1 or 0 to 255), 16-bit integers by their type unless none exceeds 255.
     All black means no colours: scanners without a camera write zeros. NaN becomes 0.
     """
-    kinds = {column.dtype for column in columns}
-    rgb = stacked(columns) if kinds == {np.dtype(np.uint8)} else None
-    top = max((float(np.nanmax(column, initial=0)) for column in columns), default=0.0) if len(columns[0]) else 0.0
+    rgb, notes = lazy_colors(columns)
+    if rgb is None:
+        return None, notes
+    return stacked(columns) if _are_bytes(columns) else np.asarray(rgb), notes
+
+
+def lazy_colors(columns):
+    """The same as Lazy (P, 3) uint8, for columns that may be Lazy as well."""
+    top = _largest(columns)
     if top <= 0:
         return None, ["its colours are all black, which is taken as no colours"]
-    if rgb is not None:
-        return rgb, []
+    if _are_bytes(columns):
+        return lazy_rows(columns), []
     factor, told = _color_scale(columns[0].dtype, top)
-    rgb = np.empty((len(columns[0]), 3), np.uint8)
-    for start in range(0, len(rgb), _POINTS_AT_ONCE):
+
+    def as_bytes(part):
+        values = np.stack([column[part] for column in columns], axis=1).astype(np.float64)
+        return np.clip(np.rint(np.nan_to_num(values * factor)), 0, 255).astype(np.uint8)
+
+    return Lazy(as_bytes, (len(columns[0]), 3), np.uint8), told
+
+
+def _are_bytes(columns):
+    return {column.dtype for column in columns} == {np.dtype(np.uint8)}
+
+
+def _largest(columns):
+    """The largest value, 0 at least. For integers any value that tells as much: beyond 255, or a byte beyond 0."""
+    whole, top = all(column.dtype.kind in "iu" and column.dtype.itemsize <= 2 for column in columns), 0.0
+    enough = 0 if _are_bytes(columns) else 255
+    for start in range(0, len(columns[0]), _POINTS_AT_ONCE):
         part = slice(start, start + _POINTS_AT_ONCE)
-        for axis, column in enumerate(columns):
-            values = np.nan_to_num(column[part].astype(np.float64) * factor)
-            rgb[part, axis] = np.clip(np.rint(values), 0, 255)
-    return rgb, told
+        top = max(top, *(float(np.nanmax(column[part], initial=0)) for column in columns))
+        if whole and top > enough:
+            break
+    return top
 
 
 def doubts_about_colors(rgb):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from s3dis_seg.classes import S3DIS, UNLABELLED, Classes
+from s3dis_seg.data.scans.lazy import Lazy
 from s3dis_seg.files import InputError
 
 # Tried in this order where no name is given. In .las and .laz files `classification` has a meaning of its own (2 is
@@ -131,7 +132,7 @@ def _as_labels(values, classes):
 
 def _parts(values):
     """Yields for parts of a property: its different values, each point's place among them, what is wrong with them."""
-    values = np.asanyarray(values)
+    values = values if isinstance(values, Lazy) else np.asanyarray(values)
     if values.ndim != 1 or values.dtype.kind not in "biufU":
         yield [], np.zeros(0, np.int64), f"{values.dtype} values"
         return

@@ -15,10 +15,13 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from s3dis_seg.data.ahead import ahead
+from s3dis_seg.data.scans.lazy import Lazy
 from s3dis_seg.files import InputError
 
 _RGB = ("red", "green", "blue")
@@ -28,6 +31,7 @@ _ANGLE = 0.006  # degrees: the step of a scan angle in the point formats 6 to 10
 _LOOKUP = ("LASF_Spec", 0)  # user and number of the record that names classification codes
 _RECORD_SIZES = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # bytes of a point, by point format
 _HEADER_SIZES = {0: 227, 1: 227, 2: 227, 3: 235, 4: 375}  # by minor version
+_FIRST_NEW = 6  # from this point format on, the bits of a point lie in other places
 _WAVEFORMS = (4, 5, 9, 10)  # point formats after whose points other data may follow
 _VLR_HEADER = 54
 _BYTES_AT_ONCE = 1 << 23
@@ -51,7 +55,7 @@ class _Layout:
 
 
 def read(path):
-    """Read a LAS or LAZ file. -> dict of name -> (P,) array: x, y, z in metres and every attribute; laspy.LasData
+    """Read a LAS or LAZ file. -> name -> (P,) array: x, y, z in metres (Lazy), every attribute; laspy.LasData
 
     Raises InputError where the file is damaged, or holds fewer or more points than its header promises.
     """
@@ -71,10 +75,9 @@ def read(path):
             records = np.memmap(path, dtype, "r", layout.start, (layout.points,))
         points = laspy.ScaleAwarePointRecord(records, header.point_format, header.scales, header.offsets)
         las = laspy.LasData(header, points)
-        columns = dict(zip("xyz", _coordinates(las).T))
+        columns = {axis: _coordinate(las, axis) for axis in "xyz"}
         names = [name for name in las.point_format.dimension_names if name not in ("X", "Y", "Z", "x", "y", "z")]
         columns |= {name: _attribute(las, name) for name in names}
-        _release(records)
         return columns, las
     except (InputError, OSError, KeyboardInterrupt, SystemExit):
         raise
@@ -91,19 +94,27 @@ def write(path, columns, source=None, names=None):
     """
     laspy = _laspy(path)
     if source is None:
-        source = _new_las(laspy, path, columns)
+        header, count, given = _new_points(laspy, path, columns)
+    else:
+        header, count, given = source.header, len(source.points), source.points.__getitem__
     attributes = {name: values for name, values in columns.items() if name.lower() not in ("x", "y", "z")}
-    if names is not None and "scan_angle_rank" in source.point_format.standard_dimension_names:
+    given_format = header.point_format
+    if names is not None and "scan_angle_rank" in given_format.standard_dimension_names:
         attributes["scan_angle"] = np.rint(np.asarray(attributes.pop("scan_angle_rank")) / _ANGLE).astype(np.int16)
-    header = _header_for(laspy, source, attributes, names)
+    header = _header_for(laspy, header, attributes, names)
+    if source is not None and (given_format.id < _FIRST_NEW) == (header.point_format.id < _FIRST_NEW):
+        attributes = {name: values for name, values in attributes.items() if not _is_copied(name, values)}
     with open(path, "wb") as file:
         try:
             compressed = Path(path).suffix.lower() == ".laz"
             with laspy.LasWriter(file, header, do_compress=compressed, closefd=False) as writer:
-                for start in range(0, len(source.points), _POINTS_AT_ONCE):
-                    part = slice(start, start + _POINTS_AT_ONCE)
-                    writer.write_points(_records(laspy, header, source.points[part], attributes, part))
-                    _release(source.points.array)
+                starts = range(0, count, _POINTS_AT_ONCE)
+                parts = [slice(start, min(start + _POINTS_AT_ONCE, count)) for start in starts]
+                records = partial(_records, laspy, header, given, attributes)
+                for some in ahead(records, parts, workers=2, lead=2):
+                    writer.write_points(some)
+                    if source is not None:
+                        _release(source.points.array)
                 if header.version.minor >= 4 and header.evlrs is not None:
                     writer.write_evlrs(header.evlrs)
         except RuntimeError as error:  # how the compressor reports a full disk
@@ -136,9 +147,9 @@ def conversion_for_codes(source):
     )
 
 
-def _header_for(laspy, source, attributes, names):
-    """The header of `source`, with a point format that has colours, every attribute and room for named codes."""
-    las = laspy.LasData(_without_tree(source.header), source.points[:0].copy())
+def _header_for(laspy, header, attributes, names):
+    """The same header with a point format that has colours, every attribute and room for named codes."""
+    las = laspy.LasData(_without_tree(header), laspy.ScaleAwarePointRecord.zeros(0, header=header))
     if "red" not in las.point_format.dimension_names:
         las = laspy.convert(las, point_format_id=_WITH_COLORS.get(las.point_format.id, 7))
     if names is not None:
@@ -165,9 +176,9 @@ def _name_codes(laspy, header, names):
 
 
 def _records(laspy, header, given, attributes, part):
-    """Some points as they are written: the records `given`, with the values that attributes have in `part`."""
-    records = laspy.ScaleAwarePointRecord.zeros(len(given), header=header)
-    records.copy_fields_from(given)
+    """Some points as they are written: the records `given(part)`, with the values that attributes have there."""
+    records = laspy.ScaleAwarePointRecord.zeros(part.stop - part.start, header=header)
+    records.copy_fields_from(given(part))
     standard = set(header.point_format.standard_dimension_names)
     for name, values in attributes.items():
         values = values[part]
@@ -177,11 +188,17 @@ def _records(laspy, header, given, attributes, part):
     return records
 
 
+def _is_copied(name, values):
+    """Whether an attribute comes with the records of the file: bits, which take long to set one by one."""
+    values = getattr(values, "origin", values)
+    return isinstance(values, _Bits) and values.name == name
+
+
 class _Bits:
     """A part of a byte of every point, taken out for the slice that is asked for. (P,) like an array"""
 
-    def __init__(self, view):
-        self.view, self.dtype = view, view.array.dtype
+    def __init__(self, name, view):
+        self.name, self.view, self.dtype = name, view, view.array.dtype
 
     def __len__(self):
         return len(self.view.array)
@@ -194,24 +211,14 @@ class _Bits:
 
 
 def _attribute(las, name):
-    """An attribute as (P,) values: mapped from the file, or taken out of its bits when asked for.
-
-    Colours are copied, because every scan needs them at once, and mapped they would bring all of the file into memory.
-    """
+    """An attribute as (P,) values: mapped from the file, or taken out of its bits when asked for."""
     values = las[name]
-    if hasattr(values, "bit_mask"):
-        return _Bits(values)
-    return np.array(values) if name in _RGB else np.asarray(values)
+    return _Bits(name, values) if hasattr(values, "bit_mask") else np.asarray(values)
 
 
-def _coordinates(las):
-    """-> (P, 3) float64, in which the columns x, y and z lie side by side"""
-    xyz = np.empty((len(las.points), 3))
-    for start in range(0, len(xyz), _POINTS_AT_ONCE):
-        part = slice(start, start + _POINTS_AT_ONCE)
-        for place, axis in enumerate("xyz"):
-            xyz[part, place] = las.points[part][axis]
-    return xyz
+def _coordinate(las, axis):
+    """-> Lazy (P,) float64, computed from the whole numbers of the file"""
+    return Lazy(lambda part: np.asarray(las.points[part][axis]), (len(las.points),), np.float64)
 
 
 def _release(records):
@@ -233,17 +240,25 @@ def _laspy(path):
     return laspy
 
 
-def _new_las(laspy, path, columns):
-    """A LAS file of points alone, to a tenth of a millimetre."""
+def _new_points(laspy, path, columns):
+    """A LAS file of points alone, to a tenth of a millimetre. -> its header, P, function of a slice -> its records"""
     names = {name.lower(): name for name in reversed(columns)}
-    xyz = np.stack([columns[names[axis]] for axis in "xyz"], axis=1).astype(np.float64)
-    if not np.isfinite(xyz).all():
-        raise InputError(f"{path}: LAS cannot hold NaN or infinite coordinates; write a .ply instead")
+    axes = [columns[names[axis]] for axis in "xyz"]
+    count, corner = len(axes[0]), np.full(3, np.inf)
+    for start in range(0, count, _POINTS_AT_ONCE):
+        xyz = np.stack([axis[start : start + _POINTS_AT_ONCE] for axis in axes], axis=1).astype(np.float64)
+        if not np.isfinite(xyz).all():
+            raise InputError(f"{path}: LAS cannot hold NaN or infinite coordinates; write a .ply instead")
+        corner = np.minimum(corner, xyz.min(axis=0))
     header = laspy.LasHeader(version="1.4", point_format=7)
-    header.scales, header.offsets = np.full(3, 0.0001), np.floor(xyz.min(axis=0))
-    las = laspy.LasData(header)
-    las.xyz = xyz
-    return las
+    header.scales, header.offsets = np.full(3, 0.0001), np.floor(corner)
+
+    def records(part):
+        some = laspy.ScaleAwarePointRecord.zeros(part.stop - part.start, header=header)
+        some.x, some.y, some.z = (np.asarray(axis[part], np.float64) for axis in axes)
+        return some
+
+    return header, count, records
 
 
 def _one_line(error):

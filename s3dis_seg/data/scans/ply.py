@@ -36,6 +36,7 @@ class PlyFile:
     newline: bytes = b"\n"
     before: memoryview = field(default=memoryview(b""), repr=False)  # elements that come before the vertices
     after: memoryview = field(default=memoryview(b""), repr=False)  # ... and after them, such as faces
+    mapped: mmap.mmap | None = field(default=None, repr=False)  # of a binary file: what the columns are views of
 
 
 def read(path):
@@ -61,7 +62,8 @@ def read(path):
             columns, before, after = _read_text(path, file, data, start, elements, vertex_type)
         else:
             columns, before, after = _read_binary(path, data, start, elements, vertex_type, byte_order)
-    return columns, PlyFile(lines, columns, form == "ascii", byte_order, newline, before, after)
+    mapped = None if form == "ascii" else data
+    return columns, PlyFile(lines, columns, form == "ascii", byte_order, newline, before, after, mapped)
 
 
 def write(path, columns, source=None):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from s3dis_seg.data.scans import las, read_scan, write_scan
-from s3dis_seg.data.scans.colors import stacked
 from s3dis_seg.files import InputError
 
 laspy = pytest.importorskip("laspy")
@@ -81,8 +80,8 @@ def test_written_in_parts_every_attribute_is_what_it_was(tmp_path, monkeypatch, 
 
 
 def test_coordinates_lie_side_by_side_and_are_not_copied_again(tmp_path):
-    columns, _ = las.read(las_file(tmp_path / "a.las"))
-    assert np.shares_memory(stacked([columns[axis] for axis in "xyz"]), columns["x"])
+    scan = read_scan(las_file(tmp_path / "a.las"), units="m", up="z")
+    assert np.shares_memory(scan.xyz, scan.columns["x"])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for mapped pages in /proc")
