@@ -12,8 +12,12 @@ weights in float64.
 cut, and tells which share of the points is wrong with a confidence of at least 0.9. --quality scores it with fewer and
 more looks at every point, and tells what each costs.
 
+--machine shows which instructions, products and kernels were chosen for this processor, and measures whether others
+would be faster here. Kernels are compiled for each variant: some minutes the first time.
+
 Examples:
   s3dis-seg benchmark
+  s3dis-seg benchmark --machine
   s3dis-seg benchmark --device cuda --batch-size 8 --json benchmark.json
   s3dis-seg benchmark --engine-only --model resgcn112 --k 16 --batch-size 8 --repeats 1
   s3dis-seg benchmark --quick
@@ -24,6 +28,7 @@ Examples:
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -55,6 +60,12 @@ def add_arguments(parser):
         help="without the official side, for networks that it has no memory for",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure there too")
+    parser.add_argument(
+        "--machine",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="check the choice of instructions, products and kernels for this processor",
+    )
     parser.add_argument("--proof", metavar="ROOMS", type=Path, help="compare trainings on these prepared rooms")
     parser.add_argument("--steps", metavar="N", type=number(int, 1), help="of a proof (default: 50)")
     parser.add_argument("--stress", metavar="ROOMS", type=Path, help="score a checkpoint on these rooms, altered")
@@ -66,6 +77,8 @@ def run(arguments):
     _refuse_what_is_ignored(arguments)
     if arguments.stress or arguments.quality:
         report, lines = benchmark_checkpoint(arguments)
+    elif arguments.machine:
+        report, lines = _check_machine(arguments)
     else:
         report, lines = _proof(arguments) if arguments.proof else _benchmark(arguments)
     print("\n".join(lines))
@@ -81,8 +94,12 @@ def _refuse_what_is_ignored(arguments):
     network = {
         f"--{name.replace('_', '-')}": getattr(arguments, name) for name in ("model", "k", "batch_size", "num_points")
     }
+    checkpoints = {"--stress": arguments.stress, "--quality": arguments.quality}
+    other = {"--quick": arguments.quick, "--engine-only": arguments.engine_only, "--proof": arguments.proof}
+    beside_machine = {**checkpoints, **other, **{flag: network[flag] for flag in network if flag != "--num-points"}}
     cases = (
-        (arguments.proof, {"--stress": arguments.stress, "--quality": arguments.quality}, "--proof"),
+        (arguments.machine, beside_machine, "--machine, which checks the choice for this processor"),
+        (arguments.proof, checkpoints, "--proof"),
         (arguments.stress, {"--quality": arguments.quality}, "--stress"),
         (arguments.proof, measuring, "--proof, which trains instead of measuring"),
         (arguments.stress, measuring | network, "--stress, which scores a checkpoint"),
@@ -96,6 +113,50 @@ def _refuse_what_is_ignored(arguments):
         raise InputError("--steps: only with --proof")
     if arguments.checkpoint and not (arguments.stress or arguments.quality):
         raise InputError("--checkpoint: only with --stress or --quality")
+
+
+def _check_machine(arguments):
+    """Measure the variants of the kernels. -> report, lines to print"""
+    from s3dis_seg.benchmarks.machine import check_machine
+    from s3dis_seg.graph.dispatch import numba_kernels
+    from s3dis_seg.graph.processor import FORCED, VARIABLE
+
+    if arguments.device == "cuda":
+        raise InputError("--machine is about processors; leave --device cuda out")
+    if os.environ.get(VARIABLE) not in (None, "", *FORCED):
+        raise InputError(f"{VARIABLE} is {os.environ[VARIABLE]!r}; set it to {' or '.join(FORCED)}, or not at all")
+    if numba_kernels() is None:
+        raise InputError("--machine checks kernels compiled by numba, which is not installed: pip install numba")
+    report = check_machine(
+        num_points=arguments.num_points or 4096,
+        repeats=arguments.repeats or 5,
+        told=lambda what: print(f"... {what}", file=sys.stderr, flush=True),
+    )
+    return report, _machine_lines(report)
+
+
+def _machine_lines(report):
+    from s3dis_seg.benchmarks.machine import TOLERATED
+
+    table, paths = report["table"], report["paths"]
+    yield f"{table['instructions']}{' (forced)' if report['forced'] else ''}; torch uses {report['capability']}"
+    yield (
+        f"products of {table['product']}, vectors of {table['vector_bytes']} bytes, "
+        f"tile of {table['tile'][0]} points x {table['tile'][1]} vectors, {table['rows']} rows at a time, "
+        f"{table['bins']} bins, selection {table['selection']}"
+    )
+    yield ""
+    yield f"{'ms':32}{'the table':>12}{'the best':>12}{'times':>8}  which"
+    for path, found in paths.items():
+        best, times = found["best"], found["times_the_best"]
+        mine, theirs = (1e3 * found["seconds"][words] for words in ("the table", best))
+        yield f"{path:32}{mine:12.2f}{theirs:12.2f}{times:8.2f}  {best}"
+    wrong = [path for path, found in paths.items() if found["times_the_best"] > TOLERATED]
+    yield ""
+    if wrong:
+        yield f"The table is wrong here, by more than {TOLERATED} times the best: {'; '.join(wrong)}."
+    else:
+        yield f"The table is right here: nothing takes more than {TOLERATED} times its best variant."
 
 
 def _proof(arguments):
