@@ -4,6 +4,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from s3dis_seg.graph.processor import force
+
 if TYPE_CHECKING:  # what type checkers and editors see; at run time `__getattr__` below imports the same names
     from s3dis_seg.classes import CLASSES as CLASSES
     from s3dis_seg.classes import COLORS as COLORS
@@ -24,6 +26,8 @@ __version__ = "0.2.0.dev0"  # the only place of the number: setup.cfg and `s3dis
 # OpenMP reads this when torch is imported. By default, waiting threads spin, and on a busy machine they take the cores
 # from each other: training a small network took up to five times as long (measured beside another process, two cores).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+force(os.environ)
 
 # Name -> the module it is imported from, when it is first used: a small script starts quickly, and a part whose
 # packages are missing does not keep the others from working.

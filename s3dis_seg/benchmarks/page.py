@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
@@ -13,12 +13,13 @@ from s3dis_seg.benchmarks.speed import SIDES, Stopwatch, benchmark, official_nei
 from s3dis_seg.benchmarks.way import start, training_shares
 from s3dis_seg.graph.dispatch import kernels_for
 from s3dis_seg.graph.knn import wanted_ranks
+from s3dis_seg.graph.processor import VARIABLE, processor
 
 NUMBERS = {"one block": 1, "two blocks": 2}  # of blocks at a time: title -> number
 LONGEST = 20 * 60  # seconds; where several repetitions would take more, there is one
 _VERSIONS = ("torch", "numpy", "numba", "triton")
 # Each makes a library take other instructions than it would choose.
-_FORCING = ("NUMBA_CPU_NAME", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
+_FORCING = (VARIABLE, "NUMBA_CPU_NAME", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
 # All measurements of the official side together, in units of one k-NN of its last layer of one block: about 28 layers
 # of a ResGCN-28, 14 times as much in all tasks of one and of two blocks. And what does not depend on the processor.
 _UNITS, _OTHER_SECONDS, _QUICK_SECONDS = 28 * 14, 100, 60
@@ -62,15 +63,13 @@ def measure(settings, told=lambda what: None):
 
 
 def variants(device):
-    """What was chosen for this processor. -> dict of what -> text
-
-    The one place of it on the page: whatever else the engine chooses by the processor joins here.
-    """
+    """What was chosen for this processor. -> dict of what -> text"""
     forced = [f"{name}={os.environ[name]}" for name in _FORCING if name in os.environ]
     return {
         "instruction set, as torch sees it": torch.backends.cpu.get_cpu_capability(),
         "forced by the environment": ", ".join(forced) or "nothing",
         "kernels": kernels_for(torch.zeros(1, device=device)).__name__.rpartition(".")[2],
+        **{name.replace("_", " "): str(value) for name, value in asdict(processor()).items()},
     }
 
 

@@ -19,8 +19,12 @@ more looks at every point, and tells what each costs.
 --corrections simulates somebody who gives the least sure regions of each room their class (0, 5 and 20 of them), lets
 the network learn from it as `train --recipe corrections` does, and scores the corrected rooms and the others.
 
+--machine shows which instructions, products and kernels were chosen for this processor, and measures whether others
+would be faster here. Kernels are compiled for each variant: some minutes the first time.
+
 Examples:
   s3dis-seg benchmark
+  s3dis-seg benchmark --machine
   s3dis-seg benchmark --device cuda --batch-size 8 --json benchmark.json
   s3dis-seg benchmark --engine-only --model resgcn112 --k 16 --batch-size 8 --repeats 1
   s3dis-seg benchmark --quick
@@ -33,6 +37,7 @@ Examples:
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -71,6 +76,12 @@ def add_arguments(parser):
         help="one page of figures, to compare machines",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure there too")
+    parser.add_argument(
+        "--machine",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="check the choice of instructions, products and kernels for this processor",
+    )
     parser.add_argument("--proof", metavar="ROOMS", type=Path, help="compare trainings on these prepared rooms")
     parser.add_argument("--steps", metavar="N", type=number(int, 1), help="of a proof (default: 50)")
     parser.add_argument("--stress", metavar="ROOMS", type=Path, help="score a checkpoint on these rooms, altered")
@@ -86,6 +97,8 @@ def run(arguments):
     _refuse_what_is_ignored(arguments)
     if arguments.stress or arguments.quality or arguments.corrections:
         report, lines = benchmark_checkpoint(arguments)
+    elif arguments.machine:
+        report, lines = _check_machine(arguments)
     else:
         report, lines = (_proof if arguments.proof else _page if arguments.all else _benchmark)(arguments)
     print("\n".join(lines))
@@ -101,9 +114,15 @@ def _refuse_what_is_ignored(arguments):
     network = {
         f"--{name.replace('_', '-')}": getattr(arguments, name) for name in ("model", "k", "batch_size", "num_points")
     }
-    looks = {f"--{name}": getattr(arguments, name) for name in ("proof", "stress", "quality")}
+    more = {"--quick": arguments.quick, "--engine-only": arguments.engine_only, "--all": arguments.all}
+    beside_machine = {
+        **_tables(arguments),
+        **more,
+        **{flag: network[flag] for flag in network if flag != "--num-points"},
+    }
     cases = (
-        (arguments.all, looks | network | {"--engine-only": arguments.engine_only}, "--all"),
+        (arguments.machine, beside_machine, "--machine, which checks the choice for this processor"),
+        (arguments.all, _tables(arguments) | network | {"--engine-only": arguments.engine_only}, "--all"),
         (arguments.proof, {"--stress": arguments.stress, "--quality": arguments.quality}, "--proof"),
         (arguments.stress, {"--quality": arguments.quality}, "--stress"),
         (arguments.corrections, _tables(arguments), "--corrections"),
@@ -126,6 +145,50 @@ def _refuse_what_is_ignored(arguments):
 
 def _tables(arguments):
     return {"--proof": arguments.proof, "--stress": arguments.stress, "--quality": arguments.quality}
+
+
+def _check_machine(arguments):
+    """Measure the variants of the kernels. -> report, lines to print"""
+    from s3dis_seg.benchmarks.machine import check_machine
+    from s3dis_seg.graph.dispatch import numba_kernels
+    from s3dis_seg.graph.processor import FORCED, VARIABLE
+
+    if arguments.device == "cuda":
+        raise InputError("--machine is about processors; leave --device cuda out")
+    if os.environ.get(VARIABLE) not in (None, "", *FORCED):
+        raise InputError(f"{VARIABLE} is {os.environ[VARIABLE]!r}; set it to {' or '.join(FORCED)}, or not at all")
+    if numba_kernels() is None:
+        raise InputError("--machine checks kernels compiled by numba, which is not installed: pip install numba")
+    report = check_machine(
+        num_points=arguments.num_points or 4096,
+        repeats=arguments.repeats or 5,
+        told=lambda what: print(f"... {what}", file=sys.stderr, flush=True),
+    )
+    return report, _machine_lines(report)
+
+
+def _machine_lines(report):
+    from s3dis_seg.benchmarks.machine import TOLERATED
+
+    table, paths = report["table"], report["paths"]
+    yield f"{table['instructions']}{' (forced)' if report['forced'] else ''}; torch uses {report['capability']}"
+    yield (
+        f"products of {table['product']}, vectors of {table['vector_bytes']} bytes, "
+        f"tile of {table['tile'][0]} points x {table['tile'][1]} vectors, {table['rows']} rows at a time, "
+        f"{table['bins']} bins, selection {table['selection']}"
+    )
+    yield ""
+    yield f"{'ms':32}{'the table':>12}{'the best':>12}{'times':>8}  which"
+    for path, found in paths.items():
+        best, times = found["best"], found["times_the_best"]
+        mine, theirs = (1e3 * found["seconds"][words] for words in ("the table", best))
+        yield f"{path:32}{mine:12.2f}{theirs:12.2f}{times:8.2f}  {best}"
+    wrong = [path for path, found in paths.items() if found["times_the_best"] > TOLERATED]
+    yield ""
+    if wrong:
+        yield f"The table is wrong here, by more than {TOLERATED} times the best: {'; '.join(wrong)}."
+    else:
+        yield f"The table is right here: nothing takes more than {TOLERATED} times its best variant."
 
 
 def _proof(arguments):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from s3dis_seg.benchmarks import page, proof
+from s3dis_seg.benchmarks import machine, page, proof
 from s3dis_seg.benchmarks import speed as library
 from s3dis_seg.benchmarks.speed import BenchmarkSettings, Official, Stopwatch, operations, surface_blocks
 from s3dis_seg.cli.main import main
@@ -142,6 +142,51 @@ def test_a_side_without_enough_memory_is_told(monkeypatch, capsys):
     monkeypatch.setattr(library, "_measure", out_of_memory)
     assert main(["benchmark", "--quick", "--device", "cpu", "--num-points", "64", "--repeats", "1"]) == 0
     assert capsys.readouterr().out.count("no memory") == len(library.TASKS)
+
+
+def pretend_variants(monkeypatch, slow):
+    """Every path takes 1 ms, `slow` ms by the table's entry for products; nothing is measured."""
+
+    def measure(entry, num_points, repeats):
+        return {"product": 1e-3 * (slow if entry == machine.processor() else 1), "k-NN": 1e-3}
+
+    class Here:
+        def __init__(self, *_, **__): ...
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_): ...
+        def submit(self, function, *arguments):
+            self.result = lambda: function(*arguments)
+            return self
+
+    monkeypatch.setattr(machine, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(machine, "_measure", measure)
+
+
+VERDICTS = [(1.2, "The table is right here"), (1.5, "more than 1.3 times the best: product.")]
+
+
+@pytest.mark.parametrize("slow, verdict", VERDICTS)
+def test_the_choice_for_this_processor_is_shown_and_judged(monkeypatch, tmp_path, capsys, slow, verdict):
+    pytest.importorskip("numba")
+    pretend_variants(monkeypatch, slow)
+    assert main(["benchmark", "--machine", "--json", str(tmp_path / "machine.json")]) == 0
+    printed = capsys.readouterr().out
+    assert verdict in printed and machine.processor().instructions in printed.splitlines()[0]
+    report = json.loads((tmp_path / "machine.json").read_text())
+    assert report["paths"]["product"]["times_the_best"] == pytest.approx(slow)
+
+
+def test_what_cannot_be_forced_is_told_in_one_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("S3DIS_SEG_INSTRUCTIONS", "avx9")
+    assert main(["benchmark", "--machine"]) == 2
+    assert "'avx9'; set it to avx2 or sse2" in capsys.readouterr().err
+
+
+def test_the_check_of_the_machine_takes_no_other_benchmark_beside_it(capsys):
+    assert main(["benchmark", "--machine", "--quick", "--model", "resgcn28"]) == 2
+    assert "not together with --machine" in capsys.readouterr().err
 
 
 def test_the_engine_can_be_measured_alone(monkeypatch, capsys):

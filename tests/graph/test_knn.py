@@ -2,10 +2,8 @@
 
 import importlib.util
 import os
-import subprocess
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -226,30 +224,18 @@ def test_the_result_does_not_depend_on_the_number_of_threads():
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
 
 
-def test_both_forms_for_processors_give_the_same():
-    numba_backend = pytest.importorskip("s3dis_seg.graph.numba_backend")
-    values = random(3, 256).numpy()
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_form_of_selection_for_this_processor_keeps_what_the_simple_one_keeps(dtype):
+    numba_knn = pytest.importorskip("s3dis_seg.graph.numba_knn")
     order = np.arange(256, dtype=np.int32)
-    for row in values:
-        kept = np.empty((2, 320), np.float32), np.empty((2, 320), np.int32)
-        n = numba_backend._keep_singly(row, order, np.float32(0.3), kept[0][0], kept[1][0])
-        assert n == (row <= np.float32(0.3)).sum()
-        assert np.array_equal(kept[1][0][:n], np.flatnonzero(row <= np.float32(0.3)))
-        assert n == numba_backend._keep(row, order, np.float32(0.3), kept[0][1], kept[1][1])
-        assert np.array_equal(kept[0][0][:n], kept[0][1][:n]) and np.array_equal(kept[1][0][:n], kept[1][1][:n])
-
-
-def test_processors_without_wide_vectors_keep_the_contract(tmp_path):
-    pytest.importorskip("numba")
-    folder = Path(__file__).parent
-    command = [sys.executable, "-m", "pytest", "-q", "-k", "numba", "-p", "no:cacheprovider"]
-    subprocess.run(
-        [*command, folder / "test_knn.py", folder / "test_edge_max.py"],
-        env={**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)},
-        cwd=folder.parents[1],
-        check=True,
-        timeout=300,
-    )
+    for row in random(3, 256).numpy().astype(dtype):
+        for limit in (dtype(0.3), dtype(-9), dtype(9)):
+            expected = np.flatnonzero(row <= limit)
+            for keep in (numba_knn._keep, numba_knn._keep_singly):
+                values, indices = np.empty(320, dtype), np.empty(320, np.int32)
+                n = keep(row, order, limit, values, indices)
+                assert n == len(expected)
+                assert np.array_equal(indices[:n], expected) and np.array_equal(values[:n], row[expected])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
