@@ -103,7 +103,9 @@ def _permuted(vectors, vector, below, lane_table):
     return moved if moved.type == result else builder.trunc(moved, result)
 
 
-def _write_keep(pack):
+def _write_keep(pack, skips_empty):
+    """skips_empty: jump over vectors of which nothing is kept, which pays where packing takes long."""
+
     def write(vectors, values, offset, order, limit, kept_values, kept_indices, count, lane_table):
         """Append the values <= limit of one vector, and their indices, at `count`. -> the new count
 
@@ -121,14 +123,17 @@ def _write_keep(pack):
             number = vectors.call(f"llvm.ctpop.i{vectors.lanes}", bits.type, bits)
             return [builder.add(count, builder.zext(number, count.type))]
 
+        if not skips_empty:
+            (new,) = append([count])
+            return new
         (new,) = vectors.when(builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0)), [count], append)
         return new
 
     return write
 
 
-_keep_compressed = instructions(_write_keep(_compressed), types.int64)
-_keep_permuted = instructions(_write_keep(_permuted), types.int64)
+_keep_compressed = instructions(_write_keep(_compressed, skips_empty=False), types.int64)
+_keep_permuted = instructions(_write_keep(_permuted, skips_empty=True), types.int64)
 
 
 @kernel
