@@ -420,7 +420,7 @@ def _read_checkpoint(path, *network, **settings):
     overlap_warnings(card, [ROOM])
     if not network:
         begin_with(path, model, CLASSES)
-        _settings_of(path)
+        _settings_of(path, None, {})
         Segmenter(model, card, "cpu", stride=1.0)(np.random.default_rng(0).random((60, 3)))
 
 

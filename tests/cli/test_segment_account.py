@@ -96,7 +96,7 @@ def test_lines_and_document_say_the_same(checkpoint, scan, tmp_path, capsys):
     told = capsys.readouterr()
     before, after = (json.loads(told.out)["scans"][0][name] for name in ("before", "after"))
     assert f"floor {before['floor_area_m2']:.1f} m2, {before['points_per_m2']:,.0f} points a m2" in told.err
-    assert "read as metres, z upwards" in told.err and re.search(r"^expected: .* MB of memory, .* on the disk$",
+    assert "read as metres, z upwards" in told.err and re.search(r"^expected: .* [MG]B of memory, .* on the disk$",
                                                                  told.err, re.MULTILINE)  # fmt: skip
     assert f"confidence below 0.5: {after['unsure_share']:.1%}" in told.err
     assert re.search(r"^time: .* of memory at the most$", told.err, re.MULTILINE)
