@@ -99,7 +99,7 @@ SMALL = {
 def run(words):
     """Run a command of a document in its small form."""
     words = [*words, *shlex.split(SMALL.get(words[0], ""))]
-    if words[0] == "view" and ("--views" in words or len(words) > 2 and not words[2].startswith("-")):
+    if words[0] == "view" and ("--views" in words or (len(words) > 2 and not words[2].startswith("-"))):
         return 0  # two scans, and views kept by a key, need a window; tests/view opens it
     if words[0] == "view" and not {"--save", "--video"} & set(words):
         words += ["--save", "picture.png"]  # no window opens in a test
