@@ -182,7 +182,10 @@ def _open_window(arguments, scans, colorings):
     title = " | ".join(str(scan.path) for scan in scans)
     window = Window(scene, f"s3dis-seg: {title}")
     seconds = time.perf_counter() - start
-    slow = " (longer the first time on a machine: the drawing is compiled)" if seconds > 2 else ""
+    slow = ""
+    if seconds > 2:
+        points = sum(len(scan) for scan in scans)
+        slow = f" ({points:,} points were sorted; and the first time on a machine, the drawing is compiled)"
     print(f"opened in {seconds:.1f} s{slow}; the key H shows what keys and mouse do", flush=True)
     scene.tell_state()
     window.run()
