@@ -108,3 +108,15 @@ def remove_unfinished(folder):
     """Remove what `replacing` leaves in `folder` when its process is killed. Only while the folder is `locked`."""
     for path in Path(folder).glob(".writing-*"):
         path.unlink(missing_ok=True)
+
+
+def memory_in(file, field):
+    """A number of bytes that Linux tells in a file, None where it does not.
+
+    "/proc/self/status" has VmRSS, of this process now, and VmHWM, at most so far; "/proc/meminfo" has MemAvailable.
+    """
+    try:
+        lines = Path(file).read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(field + ":")), None)

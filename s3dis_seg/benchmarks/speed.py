@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from s3dis_seg.files import InputError
+from s3dis_seg.files import InputError, memory_in
 from s3dis_seg.graph.edge_max import edge_conv
 from s3dis_seg.graph.knn import dilated_knn, wanted_ranks
 from s3dis_seg.graph.products import linear
@@ -276,15 +276,6 @@ def _convolution(settings, side, case, watch):
 _STEPS = dict(zip(TASKS, (_neighbors, _convolution, _evaluation, _training_step)))
 
 
-def _memory(field):
-    """Bytes of this process: VmRSS now, VmHWM at most so far. None where /proc does not say."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(field + ":")), None)
-
-
 def _load_kernels(device):
     """Two tiny steps, after which the engine's code is in memory: it belongs to the idle process, as torch's does."""
     for channels in (3, 8):
@@ -301,7 +292,7 @@ def _begin_peak(device):
         return torch.cuda.memory_allocated()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    return _memory("VmRSS")
+    return memory_in("/proc/self/status", "VmRSS")
 
 
 def _measure(settings, side, task, path):
@@ -322,7 +313,7 @@ def _measure(settings, side, task, path):
             runs.append((watch.now() - begin, time.process_time() - processor, dict(watch.seconds)))
     except torch.cuda.OutOfMemoryError:
         return {"out_of_memory": True}
-    peak = torch.cuda.max_memory_allocated() if settings.device == "cuda" else _memory("VmHWM")
+    peak = torch.cuda.max_memory_allocated() if settings.device == "cuda" else memory_in("/proc/self/status", "VmHWM")
     seconds, processor, parts = min(runs, key=lambda run: run[0])
     return {
         "seconds": seconds,

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from s3dis_seg.classes import UNLABELLED
+from s3dis_seg.data.blocks.cloud import parts
 from s3dis_seg.data.floor import FloorPlan
 
 UNSURE = 0.5  # a point with less confidence counts as uncertain
-_AT_ONCE = 500_000
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Tally:
 
 def tally_of(xyz, predictions, confidence):
     """(P, 3) metres, (P,) uint8, (P,) float32 -> Tally; only a piece is looked at at a time."""
-    slices = slices_of(len(xyz))
+    slices = parts(len(xyz))
     low, high = np.full(2, np.inf), np.full(2, -np.inf)
     for part in slices:
         xy = xyz[part][predictions[part] != UNLABELLED, :2]
@@ -45,8 +45,3 @@ def tally_of(xyz, predictions, confidence):
     labelled = int(points.sum() - points[UNLABELLED])
     areas = np.zeros(256) if plan is None else plan.areas()
     return Tally(points, areas, sums / np.maximum(points, 1), unsure / max(labelled, 1))
-
-
-def slices_of(count):
-    """Slices of up to half a million that cover `count` rows. -> list of slice"""
-    return [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]

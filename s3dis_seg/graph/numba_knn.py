@@ -132,31 +132,25 @@ def _write_keep(pack, skips_empty):
     return write
 
 
-_keep_compressed = instructions(_write_keep(_compressed, skips_empty=False), types.int64)
-_keep_permuted = instructions(_write_keep(_permuted, skips_empty=True), types.int64)
+_FORMS = {
+    "compress": instructions(_write_keep(_compressed, skips_empty=False), types.int64),
+    "permute": instructions(_write_keep(_permuted, skips_empty=True), types.int64),
+}
+_keep_vector = _FORMS.get(processor().selection)
 
 
 @kernel
-def _keep_by_compress(distances, order, limit, values, indices):
+def _keep_vectors(distances, order, limit, values, indices):
     """The distances <= limit, and which points they lead to, in front of values and indices. -> how many"""
     count = 0
     for j in range(0, distances.size, VECTOR_BYTES // distances.itemsize):
-        count = _keep_compressed(distances, j, order, limit, values, indices, count, _LANE_TABLE)
-    return count
-
-
-@kernel
-def _keep_by_permute(distances, order, limit, values, indices):
-    """As _keep_by_compress, for AVX2 and float32."""
-    count = 0
-    for j in range(0, distances.size, VECTOR_BYTES // distances.itemsize):
-        count = _keep_permuted(distances, j, order, limit, values, indices, count, _LANE_TABLE)
+        count = _keep_vector(distances, j, order, limit, values, indices, count, _LANE_TABLE)
     return count
 
 
 @kernel
 def _keep_singly(distances, order, limit, values, indices):
-    """As _keep_by_compress, for any processor."""
+    """As _keep_vectors, for any processor."""
     count = 0
     for j in range(distances.size):
         values[count] = distances[j]
@@ -250,8 +244,7 @@ def _pick(values, indices, n, ranks, out, bins, counts, places, kept, near_value
         out[w] = near_indices[out[w]]
 
 
-_FORMS = {"compress": _keep_by_compress, "permute": _keep_by_permute, "single": _keep_singly}
-_keep = _FORMS[processor().selection]
+_keep = _keep_singly if _keep_vector is None else _keep_vectors
 
 
 @kernel

@@ -12,7 +12,6 @@ from s3dis_seg.data.blocks.columns import height_tiles
 from s3dis_seg.data.floor import FloorPlan
 from s3dis_seg.data.rooms.cells import CELL
 from s3dis_seg.data.scans import likely_units
-from s3dis_seg.data.tally import slices_of
 
 _SPARSE = 8  # a column with less than an eighth of the points of a block is unlike what the network was trained on
 _LOWEST_ROOM = 1.8  # metres; the lowest crop of a room has 2.3
@@ -139,7 +138,7 @@ def _open(cloud, floor):
 def _covered(cloud, height, side):
     """Squares of the floor plan with points, 1 for those above a height and 0 for others. -> FloorPlan"""
     plan = FloorPlan((0, 0), cloud.hi[:2], side)
-    for part in slices_of(len(cloud.xyz)):
+    for part in parts(len(cloud.xyz)):
         xyz = cloud.xyz[part]
         plan.add(xyz[:, :2], (xyz[:, 2] > height).astype(np.uint8))
     return plan

@@ -4,13 +4,13 @@ Letters: P points of a scan, M points left after thinning, C classes.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from s3dis_seg.data.blocks.cloud import parts
 from s3dis_seg.data.floor import FloorPlan
-from s3dis_seg.data.tally import slices_of
 from s3dis_seg.devices import peak_memory
+from s3dis_seg.files import memory_in
 
 FEW = 12  # the time of so few blocks is not measured: they would be done sooner
 
@@ -66,14 +66,14 @@ def _num_usable(cloud):
     """How many points have one that represents them. -> int"""
     if cloud is None:
         return 0
-    return sum(int(np.count_nonzero(cloud.owner[part] >= 0)) for part in slices_of(len(cloud.owner)))
+    return sum(int(np.count_nonzero(cloud.owner[part] >= 0)) for part in parts(len(cloud.owner)))
 
 
 def _floor_area(cloud):
     if cloud is None:
         return 0.0
     plan = FloorPlan((0.0, 0.0), cloud.hi[:2])
-    for part in slices_of(len(cloud.xyz)):
+    for part in parts(len(cloud.xyz)):
         xyz = cloud.xyz[part]
         plan.add(xyz[:, :2], np.zeros(len(xyz), np.uint8))
     return plan.area()
@@ -92,19 +92,18 @@ def _memory(segmenter, plan):
 
 def _memory_now():
     """Bytes of this process that are in memory; 0 where the system does not say."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().split("\n") if status.exists() else []
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0)
+    return memory_in("/proc/self/status", "VmRSS") or 0
 
 
 def shortage_of_memory(outlook):
     """A sentence where the memory that is free will not do. -> list of sentences"""
-    meminfo = Path("/proc/meminfo")
-    lines = meminfo.read_text().split("\n") if meminfo.exists() else []
-    free = next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
-    if free is None or outlook.memory is None or outlook.memory <= free + _memory_now():
+    free = memory_in("/proc/meminfo", "MemAvailable")
+    if free is None or outlook.memory is None:
+        return []
+    room = free + _memory_now()
+    if outlook.memory <= room:
         return []
     return [
-        f"about {outlook.memory / 1e9:.1f} GB of memory will be needed, and {(free + _memory_now()) / 1e9:.1f} GB are "
-        "free: close other programs, or cut the scan into parts"
+        f"about {outlook.memory / 1e9:.1f} GB of memory will be needed, and {room / 1e9:.1f} GB are free: close other "
+        "programs, or cut the scan into parts"
     ]

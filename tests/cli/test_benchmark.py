@@ -54,21 +54,24 @@ def test_the_operations_of_resgcn28_are_those_counted_by_hand():
     assert sum(products for products, _ in counted.values()) == pytest.approx(84e9, rel=0.03)
 
 
+class Here:
+    """A pool of processes that is this process."""
+
+    def __init__(self, *_, **__): ...
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_): ...
+    def submit(self, function, *arguments):
+        self.found = function(*arguments)
+        return self
+
+    def result(self):
+        return self.found
+
+
 def in_this_process(monkeypatch):
     """Processes cost seconds each; here the figures do not matter."""
-
-    class Here:
-        def __init__(self, *_, **__): ...
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_): ...
-        def submit(self, function, *arguments):
-            self.found = function(*arguments)
-            return self
-
-        def result(self):
-            return self.found
 
     monkeypatch.setattr(library, "ProcessPoolExecutor", Here)
     monkeypatch.setattr(library, "rates", lambda device: (1e11, 1e10))
@@ -149,16 +152,6 @@ def pretend_variants(monkeypatch, slow):
 
     def measure(entry, num_points, repeats):
         return {"product": 1e-3 * (slow if entry == machine.processor() else 1), "k-NN": 1e-3}
-
-    class Here:
-        def __init__(self, *_, **__): ...
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_): ...
-        def submit(self, function, *arguments):
-            self.result = lambda: function(*arguments)
-            return self
 
     monkeypatch.setattr(machine, "ProcessPoolExecutor", Here)
     monkeypatch.setattr(machine, "_measure", measure)

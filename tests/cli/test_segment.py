@@ -12,7 +12,7 @@ from plyfile import PlyData
 import s3dis_seg as s3
 from s3dis_seg.cli.main import main, parse
 from s3dis_seg.data.scans import Scan, read_scan, write_scan
-from tests.cli.checkpoints import save_small
+from tests.cli.checkpoints import save_small, write_small_scan
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +22,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture
 def scan(tmp_path):
-    rng = np.random.default_rng(0)
-    xyz = (rng.random((1500, 3)) * (2.2, 1.4, 2.5)).astype(np.float32)
-    path = tmp_path / "scan.ply"
-    write_scan(path, Scan(xyz, rng.integers(1, 256, (1500, 3)).astype(np.uint8)))
-    return path
+    return write_small_scan(tmp_path / "scan.ply")
 
 
 def segment(*words):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from s3dis_seg.data import floor, tally
+from s3dis_seg.data.blocks import cloud
 from s3dis_seg.data.floor import FloorPlan
 
 
@@ -20,7 +21,7 @@ def test_pieces_change_nothing(monkeypatch):
     xyz, labels = rng.random((5000, 3)) * (4, 3, 2), rng.integers(0, 5, 5000).astype(np.uint8)
     confidence = rng.random(5000).astype(np.float32)
     whole = tally.tally_of(xyz, labels, confidence)
-    monkeypatch.setattr(tally, "_AT_ONCE", 70)
+    monkeypatch.setattr(cloud, "_AT_ONCE", 70)
     pieces = tally.tally_of(xyz, labels, confidence)
     for name in ("points", "areas", "confidence", "unsure"):
         np.testing.assert_allclose(getattr(pieces, name), getattr(whole, name))

@@ -1,15 +1,9 @@
 """The window of a review: it marks a region, its keys give classes, and what was given is saved when it is closed."""
 
-import os
-import shutil
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
-import pytest
 
 from s3dis_seg.view.pictures import lines_picture
+from tests.view.screen import run_on_a_screen
 
 SCRIPT = """
 import numpy as np
@@ -58,13 +52,8 @@ assert saved == [first, first]
 """
 
 
-@pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="no xvfb-run to open a window on")
 def test_keys_give_regions_classes_and_closing_saves():
-    pytest.importorskip("open3d")
-    command = ["xvfb-run", "-a", "-s", "-screen 0 1600x1200x24", sys.executable, "-c", textwrap.dedent(SCRIPT)]
-    environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
-    assert done.returncode == 0, done.stderr
+    run_on_a_screen(SCRIPT)
 
 
 def test_a_list_has_a_square_of_its_colour_before_each_line():

@@ -1,8 +1,4 @@
-import os
-import shutil
-import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -26,6 +22,7 @@ from s3dis_seg.view.colorings import (
 from s3dis_seg.view.drawing import BACKGROUND, Camera, fitting_camera, paint, seen_points
 from s3dis_seg.view.pictures import look, side_by_side, title_height, write_picture
 from s3dis_seg.view.window import check_window
+from tests.view.screen import run_on_a_screen
 
 CEILING, FLOOR, WALL, BEAM = (CLASSES.index(name) for name in ("ceiling", "floor", "wall", "beam"))
 FAR = np.array([500_000.0, 5_000_000.0, 300.0])
@@ -377,10 +374,5 @@ window.run()
 """
 
 
-@pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="no xvfb-run to open a window on")
 def test_a_window_shows_its_scene_pixel_by_pixel_and_hands_over_keys_and_mouse():
-    pytest.importorskip("open3d")
-    command = ["xvfb-run", "-a", "-s", "-screen 0 1600x1200x24", sys.executable, "-c", textwrap.dedent(WINDOW)]
-    environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
-    assert done.returncode == 0, done.stderr
+    run_on_a_screen(WINDOW)
